@@ -1,0 +1,1 @@
+"""The command `facebatch`, and the local stack it can start."""

@@ -1,0 +1,1 @@
+"""All that persists: settings, models, queries, sessions, migrations and object storage."""

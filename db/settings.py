@@ -1,0 +1,293 @@
+"""Every setting of facebatch: one frozen object, read from the environment and from `.env`."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.errors import FaceBatchError
+from pipeline.specs import DEFAULT_ENGINE
+
+OWN_PREFIX = "FACEBATCH_"
+
+
+class SettingsError(FaceBatchError):
+    """A setting is unknown, malformed or missing; the message names it."""
+
+    code = "settings_invalid"
+
+
+def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
+    """Checks that a secret string is a URL of one of `schemes` with a host."""
+
+    def check(value: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(value.get_secret_value())
+            usable = parts.scheme in schemes and parts.hostname and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"must be a URL like {example}")
+        return value
+
+    return AfterValidator(check)
+
+
+PostgresUrl = Annotated[
+    SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
+]
+RedisUrl = Annotated[SecretStr, _url(("redis", "rediss"), "redis://:password@host:6379/0")]
+HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+
+
+class Settings(BaseSettings):
+    """All settings. The environment wins over `.env`; a name that we do not know is refused."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    home: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_HOME",
+        description="Folder of the local stack's state. Default: `facebatch` in the user's data "
+        "folder.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        alias="FACEBATCH_PORT",
+        description="Port of the HTTP API. Default: 8765, or a free one where that is taken. "
+        "0 always takes a free one; a port that is set and taken is an error.",
+    )
+    worker_processes: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        le=1024,
+        alias="FACEBATCH_WORKERS",
+        description="Worker processes on this machine. Default: one per core.",
+    )
+    max_upload_bytes: int = Field(
+        default=25_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_UPLOAD_BYTES",
+        description="Largest photo, in bytes.",
+    )
+    max_pixels: int = Field(
+        default=100_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_PIXELS",
+        description="Largest photo, in pixels; checked before decoding.",
+    )
+    chunk_items: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        alias="FACEBATCH_CHUNK_ITEMS",
+        description="Photos that a worker takes at once, at the most.",
+    )
+    chunks_in_flight: int = Field(
+        default=64,
+        ge=1,
+        alias="FACEBATCH_CHUNKS_IN_FLIGHT",
+        description="Chunks that wait in Redis or run, at the most, over all workers.",
+    )
+    lease_s: float = Field(
+        default=60.0,
+        ge=1,
+        alias="FACEBATCH_LEASE_S",
+        description="Seconds without a sign of life after which a worker's photos run again.",
+    )
+    reconcile_every_s: float = Field(
+        default=30.0,
+        gt=0,
+        alias="FACEBATCH_RECONCILE_EVERY_S",
+        description="Seconds between two looks for expired leases, lost messages and orphans.",
+    )
+    resend_after_s: float = Field(
+        default=30.0,
+        gt=0,
+        alias="FACEBATCH_RESEND_AFTER_S",
+        description="Seconds without a claim after which a chunk is taken for lost once the queue "
+        "has nothing in it.",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        alias="FACEBATCH_MAX_ATTEMPTS",
+        description="Times that a photo may take its worker down before it is set aside.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
+    )
+
+    database_url: PostgresUrl | None = Field(
+        default=None,
+        alias="DATABASE_URL",
+        description="PostgreSQL 16+ with pgvector 0.8+. Unset: the local stack starts its own.",
+    )
+    db_host: str | None = Field(
+        default=None, alias="DB_HOST", description="Host; with the other DB_* in place of the URL."
+    )
+    db_port: int = Field(default=5432, ge=1, le=65535, alias="DB_PORT", description="Port.")
+    db_name: str = Field(default="facebatch", alias="DB_NAME", description="Database.")
+    db_user: str = Field(default="facebatch", alias="DB_USER", description="User.")
+    db_password: SecretStr | None = Field(
+        default=None, alias="DB_PASSWORD", description="Password."
+    )
+    redis_url: RedisUrl | None = Field(
+        default=None,
+        alias="REDIS_URL",
+        description="Redis or Valkey. Unset: the local stack starts its own.",
+    )
+    s3_endpoint_url: HttpUrl | None = Field(
+        default=None,
+        alias="S3_ENDPOINT_URL",
+        description="S3-compatible storage. Unset: the local stack starts its own.",
+    )
+    s3_bucket: BucketName = Field(
+        default="facebatch", alias="S3_BUCKET", description="Bucket of the photos."
+    )
+    aws_access_key_id: str | None = Field(
+        default=None, alias="AWS_ACCESS_KEY_ID", description="Access key of the bucket."
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        default=None, alias="AWS_SECRET_ACCESS_KEY", description="Secret key of the bucket."
+    )
+    aws_session_token: SecretStr | None = Field(
+        default=None, alias="AWS_SESSION_TOKEN", description="Session token, where keys have one."
+    )
+    aws_region: str = Field(
+        default="us-east-1", alias="AWS_REGION", description="Region of the bucket."
+    )
+
+    classic_threshold: float = Field(
+        default=0.45,
+        gt=0,
+        le=DEFAULT_ENGINE.max_distance,
+        alias="FACE_MATCH_THRESHOLD",
+        description="Distance up to which the classic endpoints call two faces one person.",
+    )
+    embedding_dimension: int = Field(
+        default=DEFAULT_ENGINE.dimension,
+        alias="EMBEDDING_DIMENSION",
+        description="Must agree with the engine; it is here to refuse a start that would not fit.",
+    )
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.embedding_dimension != DEFAULT_ENGINE.dimension:
+            raise ValueError(
+                f"EMBEDDING_DIMENSION is {self.embedding_dimension}, but the engine "
+                f"{DEFAULT_ENGINE.name} makes embeddings of {DEFAULT_ENGINE.dimension}; "
+                "unset it or set it to that"
+            )
+        if self.database_url and self.db_host:
+            raise ValueError("DATABASE_URL and DB_HOST are both set; set one of them")
+        if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key):
+            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; set both")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values come from `load_settings` alone, so that one place decides and refuses."""
+        return (init_settings,)
+
+    @property
+    def database(self) -> str | None:
+        """The address of an external PostgreSQL as a URL, or None where there is none."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        if not self.db_host:
+            return None
+        user = quote(self.db_user, safe="")
+        if self.db_password:
+            user += ":" + quote(self.db_password.get_secret_value(), safe="")
+        host = f"[{self.db_host}]" if ":" in self.db_host else self.db_host
+        return f"postgresql://{user}@{host}:{self.db_port}/{quote(self.db_name, safe='')}"
+
+    def require_stores(self) -> Self:
+        """Returns itself where all three stores have an address; raises `SettingsError` if not."""
+        missing = [
+            name
+            for name, value in (
+                ("DATABASE_URL (or DB_HOST)", self.database),
+                ("REDIS_URL", self.redis_url),
+                ("S3_ENDPOINT_URL", self.s3_endpoint_url),
+            )
+            if not value
+        ]
+        if missing:
+            raise SettingsError(f"this process needs {', '.join(missing)}; set them")
+        return self
+
+
+KNOWN_NAMES = {str(field.alias) for field in Settings.model_fields.values()}
+
+
+def load_settings(
+    environ: dict[str, str] | None = None, dotenv: Path | None = Path(".env")
+) -> Settings:
+    """Builds the settings from `environ` (default: the process's) over the file `dotenv`.
+
+    Raises `SettingsError`, which names every setting that is unknown or malformed: all of the
+    file's, and of the environment those with our prefix or one slip away from a name of ours.
+    """
+    process = dict(os.environ) if environ is None else environ
+    file = _read_dotenv(dotenv)
+    problems = [_unknown(name) for name in sorted(file) if name not in KNOWN_NAMES]
+    problems += [_unknown(name) for name in sorted(process) if _is_a_slip(name)]
+    region = process.get("AWS_DEFAULT_REGION")
+    values: dict[str, Any] = {"AWS_REGION": region} if region else {}
+    for source in (file, process):
+        values |= {name: source[name] for name in KNOWN_NAMES & source.keys() if source[name]}
+    try:
+        settings = Settings(**values)
+    except ValidationError as exc:
+        problems += [_malformed(error) for error in exc.errors(include_input=False)]
+        raise SettingsError("; ".join(problems)) from None
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return settings
+
+
+def _read_dotenv(path: Path | None) -> dict[str, str]:
+    if path is None or not path.is_file():
+        return {}
+    return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
+
+
+def _is_a_slip(name: str) -> bool:
+    """Whether an environment variable was surely meant for us and is not one of ours."""
+    if name in KNOWN_NAMES:
+        return False
+    if name.startswith(OWN_PREFIX):
+        return True
+    if not re.match(r"(DB|S3|REDIS|DATABASE|FACE|EMBEDDING)_", name):
+        return False
+    return bool(difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.87))
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near else "; see docs/reference/settings.md"
+    return f"{name} is no setting of facebatch{hint}"
+
+
+def _malformed(error: Any) -> str:
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0]) if error["loc"] else ""
+    return f"{name}: {reason}" if name else reason

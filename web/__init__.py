@@ -1,0 +1,1 @@
+"""The HTTP front: it parses, calls and answers, and computes nothing."""
