@@ -1,0 +1,88 @@
+"""What the stores and the queries refuse."""
+
+from pipeline.errors import FaceBatchError
+
+
+class NotFoundError(FaceBatchError):
+    """A row that the tenant does not have."""
+
+    code = "not_found"
+
+
+class GalleryNotFoundError(NotFoundError):
+    """No such gallery."""
+
+    code = "gallery_not_found"
+
+
+class SubjectNotFoundError(NotFoundError):
+    """No such subject in the gallery."""
+
+    code = "subject_not_found"
+
+
+class JobNotFoundError(NotFoundError):
+    """No such job."""
+
+    code = "job_not_found"
+
+
+class ConflictError(FaceBatchError):
+    """The request does not fit what is there."""
+
+    code = "conflict"
+
+
+class GalleryExistsError(ConflictError):
+    """The tenant has a gallery of this name."""
+
+    code = "gallery_exists"
+
+
+class DuplicateSubjectError(ConflictError):
+    """The gallery has a subject of this name."""
+
+    code = "duplicate_subject"
+
+
+class DuplicateItemError(ConflictError):
+    """The job has another photo under this id."""
+
+    code = "duplicate_item"
+
+
+class JobSealedError(ConflictError):
+    """The job takes no further photos."""
+
+    code = "job_sealed"
+
+
+class EmptyJobError(ConflictError):
+    """A job without photos cannot be sealed."""
+
+    code = "job_empty"
+
+
+class UnavailableError(FaceBatchError):
+    """A store does not answer; trying again later will help."""
+
+    code = "unavailable"
+    permanent = False
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """PostgreSQL does not answer."""
+
+    code = "database_unavailable"
+
+
+class StorageUnavailableError(UnavailableError):
+    """The bucket does not answer."""
+
+    code = "storage_unavailable"
+
+
+class ObjectMissingError(FaceBatchError):
+    """The photo's object is not in the bucket."""
+
+    code = "object_missing"

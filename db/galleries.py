@@ -1,0 +1,98 @@
+"""Galleries."""
+
+import uuid
+
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.errors import GalleryExistsError, GalleryNotFoundError
+from db.ids import new_id
+from db.models import Gallery, Model, Subject, Template
+from db.tenants import ensure_model
+from db.views import GalleryView
+from pipeline.specs import EngineSpec
+
+CLASSIC_GALLERY = "classic"
+"""Where the classic endpoints keep their users."""
+
+
+def create_gallery(session: Session, tenant_id: int, *, name: str, spec: EngineSpec) -> GalleryView:
+    """Makes a gallery; raises `GalleryExistsError` where the tenant has one of that name."""
+    model_id = ensure_model(session, spec)
+    made = session.scalars(
+        insert(Gallery)
+        .values(id=new_id(), tenant_id=tenant_id, name=name, model_id=model_id)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "name"])
+        .returning(Gallery.id)
+    ).one_or_none()
+    if made is None:
+        raise GalleryExistsError("a gallery of this name exists; choose another name")
+    return get_gallery(session, tenant_id, made)
+
+
+def ensure_gallery(session: Session, tenant_id: int, *, name: str, spec: EngineSpec) -> uuid.UUID:
+    """The id of the gallery called `name`, which is made where it does not exist."""
+    found = select(Gallery.id).where(Gallery.tenant_id == tenant_id, Gallery.name == name)
+    if (gallery_id := session.scalars(found).one_or_none()) is not None:
+        return gallery_id
+    session.execute(
+        insert(Gallery)
+        .values(id=new_id(), tenant_id=tenant_id, name=name, model_id=ensure_model(session, spec))
+        .on_conflict_do_nothing(index_elements=["tenant_id", "name"])
+    )
+    return session.scalars(found).one()
+
+
+def get_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> GalleryView:
+    """The gallery with its counts; raises `GalleryNotFoundError`."""
+    row = session.execute(_galleries(tenant_id).where(Gallery.id == gallery_id)).one_or_none()
+    if row is None:
+        raise GalleryNotFoundError("there is no such gallery")
+    return GalleryView(**row._mapping)
+
+
+def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:
+    """The id of the gallery's model, without counting; raises `GalleryNotFoundError`."""
+    query = select(Gallery.model_id).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
+    if (model_id := session.scalars(query).one_or_none()) is None:
+        raise GalleryNotFoundError("there is no such gallery")
+    return model_id
+
+
+def list_galleries(
+    session: Session,
+    tenant_id: int,
+    *,
+    name: str | None = None,
+    after: uuid.UUID | None = None,
+    limit: int = 100,
+) -> list[GalleryView]:
+    """Galleries by id, those behind `after`, at most `limit`; with `name`, that one alone."""
+    query = _galleries(tenant_id).order_by(Gallery.id).limit(limit)
+    if name is not None:
+        query = query.where(Gallery.name == name)
+    if after is not None:
+        query = query.where(Gallery.id > after)
+    return [GalleryView(**row._mapping) for row in session.execute(query)]
+
+
+def _galleries(tenant_id: int) -> Select[Any]:
+    subjects = select(func.count()).where(Subject.gallery_id == Gallery.id).scalar_subquery()
+    templates = select(func.count()).where(Template.gallery_id == Gallery.id).scalar_subquery()
+    return (
+        select(
+            Gallery.id,
+            Gallery.name,
+            Model.engine,
+            Model.version.label("engine_version"),
+            Model.dimension,
+            Gallery.created_at,
+            subjects.label("subject_count"),
+            templates.label("template_count"),
+        )
+        .join(Model, Model.id == Gallery.model_id)
+        .where(Gallery.tenant_id == tenant_id)
+    )

@@ -1,0 +1,327 @@
+"""Jobs: accepting photos into the ledger, reading where a job stands, ending it."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, case, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db import nudge
+from db.errors import (
+    DuplicateItemError,
+    EmptyJobError,
+    JobNotFoundError,
+    JobSealedError,
+    SubjectNotFoundError,
+)
+from db.galleries import gallery_model
+from db.ids import new_id
+from db.models import (
+    OPEN_ITEM_STATES,
+    OPEN_JOB_STATES,
+    DoomedObject,
+    Event,
+    Item,
+    ItemState,
+    Job,
+    JobState,
+    Model,
+    Photo,
+    Subject,
+)
+from db.tenants import ensure_model
+from db.views import JobView, NewItem, NewJob
+from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
+
+COMPLETED = "job.completed"
+"""The event that a job has ended, in whichever way."""
+
+
+def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
+    """Makes an open job without photos; raises `GalleryNotFoundError`, `SubjectNotFoundError`."""
+    model_id, spec = _model_of(session, tenant_id, new)
+    if new.subject_id is not None:
+        _require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
+    threshold = new.threshold_distance
+    job = Job(
+        id=new_id(),
+        tenant_id=tenant_id,
+        kind=new.kind,
+        model_id=model_id,
+        gallery_id=new.gallery_id,
+        subject_id=new.subject_id,
+        threshold_distance=spec.threshold_distance if threshold is None else threshold,
+        top_k=new.top_k,
+        multiple_faces=new.multiple_faces,
+    )
+    session.add(job)
+    session.flush()
+    return job.id
+
+
+def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequence[NewItem]) -> int:
+    """Adds photos to an open job and returns how many are new.
+
+    A photo whose `client_id` the job has already is no new one; with other bytes it raises
+    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError`.
+    Objects that turn out not to be needed are doomed in the same transaction.
+    """
+    job = _lock_job(session, tenant_id, job_id)
+    if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
+        raise JobSealedError("the job takes no further photos; submit a new job")
+    wanted = {item.subject_id for item in items if item.subject_id is not None}
+    _require_subjects(session, tenant_id, job.gallery_id, wanted)
+    photos = _photo_ids(session, tenant_id, items)
+    added = [item for item in items if _add_item(session, job, item, photos)]
+    failed = sum(item.error_code is not None for item in added)
+    session.execute(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            n_items=Job.n_items + len(added),
+            n_failed=Job.n_failed + failed,
+            changed_at=func.now(),
+        )
+    )
+    nudge.notify(session)
+    return len(added)
+
+
+def seal_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
+    """Says that no further photos come; sealing twice is no error. Raises `EmptyJobError`."""
+    job = _lock_job(session, tenant_id, job_id)
+    if job.sealed_at is not None:
+        return
+    if job.n_items == 0:
+        raise EmptyJobError("the job has no photos; add some before you seal it")
+    session.execute(update(Job).where(Job.id == job.id).values(sealed_at=func.now()))
+    finish_if_complete(session, [job.id])
+
+
+def cancel_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> bool:
+    """Ends the job now; photos that have ended keep their results. False where it had ended."""
+    get_job(session, tenant_id, job_id)
+    # Items before their job: the same order in which workers lock, so that nobody waits in a ring.
+    open_items = select(Item.id).where(Item.job_id == job_id, Item.state.in_(OPEN_ITEM_STATES))
+    session.execute(open_items.order_by(Item.id).with_for_update())
+    cancelled = session.scalars(
+        update(Item)
+        .where(Item.job_id == job_id, Item.state.in_(OPEN_ITEM_STATES))
+        .values(state=ItemState.CANCELLED, lease_until=None, finished_at=func.now())
+        .returning(Item.id)
+    ).all()
+    ended = session.scalars(
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(OPEN_JOB_STATES))
+        .values(
+            state=JobState.CANCELLED,
+            n_cancelled=Job.n_cancelled + len(cancelled),
+            sealed_at=func.coalesce(Job.sealed_at, func.now()),
+            finished_at=func.now(),
+        )
+        .returning(Job.id)
+    ).all()
+    _write_completion(session, tenant_id, ended)
+    return bool(ended)
+
+
+def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
+    """The job with its counts; raises `JobNotFoundError`."""
+    row = session.execute(_jobs(tenant_id).where(Job.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFoundError("there is no such job")
+    return JobView(**row._mapping)
+
+
+def list_jobs(
+    session: Session, tenant_id: int, *, before: uuid.UUID | None = None, limit: int = 100
+) -> list[JobView]:
+    """Jobs, the latest first, those older than `before`, at most `limit`."""
+    query = _jobs(tenant_id).order_by(Job.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Job.id < before)
+    return [JobView(**row._mapping) for row in session.execute(query)]
+
+
+def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
+    """Ends those of the jobs that are sealed and whose photos have all ended, each once."""
+    statement = (
+        update(Job)
+        .where(
+            Job.id.in_(job_ids),
+            Job.state.in_(OPEN_JOB_STATES),
+            Job.sealed_at.is_not(None),
+            Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
+        )
+        .values(
+            state=case(
+                (Job.n_failed == Job.n_items, literal(JobState.FAILED.value)),
+                (Job.n_failed > 0, literal(JobState.PARTIALLY_FAILED.value)),
+                else_=literal(JobState.SUCCEEDED.value),
+            ),
+            finished_at=func.now(),
+        )
+        .returning(Job.tenant_id, Job.id)
+    )
+    for tenant_id, job_id in session.execute(statement).all():
+        _write_completion(session, tenant_id, [job_id])
+
+
+def cancel_abandoned(session: Session, older_than: dt.timedelta) -> list[uuid.UUID]:
+    """Cancels jobs that were never sealed and got no photo for so long; returns their ids."""
+    rows = session.execute(
+        select(Job.tenant_id, Job.id)
+        .where(
+            Job.sealed_at.is_(None),
+            Job.state.in_(OPEN_JOB_STATES),
+            Job.changed_at < func.now() - older_than,
+        )
+        .limit(100)
+    ).all()
+    return [job_id for tenant_id, job_id in rows if cancel_job(session, tenant_id, job_id)]
+
+
+def _write_completion(session: Session, tenant_id: int, job_ids: Sequence[uuid.UUID]) -> None:
+    for job_id in job_ids:
+        session.add(Event(id=new_id(), tenant_id=tenant_id, job_id=job_id, type=COMPLETED))
+    session.flush()
+
+
+def _model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, EngineSpec]:
+    if new.gallery_id is None:
+        spec = engine_spec(new.engine) if new.engine else DEFAULT_ENGINE
+        return ensure_model(session, spec), spec
+    model_id = gallery_model(session, tenant_id, new.gallery_id)
+    engine = session.scalars(select(Model.engine).where(Model.id == model_id)).one()
+    return model_id, engine_spec(engine)
+
+
+def _require_subjects(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID | None, wanted: set[uuid.UUID]
+) -> None:
+    if not wanted:
+        return
+    # KEY SHARE: they may be renamed meanwhile, not deleted.
+    query = select(Subject.id).where(
+        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id, Subject.id.in_(wanted)
+    )
+    if len(session.scalars(query.with_for_update(read=True, key_share=True)).all()) < len(wanted):
+        raise SubjectNotFoundError("there is no such subject in the gallery")
+
+
+def _lock_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
+    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id)
+    job = session.scalars(
+        query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is None:
+        raise JobNotFoundError("there is no such job")
+    return job
+
+
+def _photo_ids(
+    session: Session, tenant_id: int, items: Sequence[NewItem]
+) -> dict[bytes, uuid.UUID]:
+    """Rows for the stored photos: those of bytes that we know already keep their old one."""
+    photos: dict[bytes, uuid.UUID] = {}
+    # In order of the hash, so that two submissions of the same photos do not wait in a ring.
+    for item in sorted(items, key=lambda item: item.sha256 or b""):
+        if item.sha256 is None or item.object_key is None:
+            continue
+        made = session.scalars(
+            insert(Photo)
+            .values(
+                id=new_id(),
+                tenant_id=tenant_id,
+                sha256=item.sha256,
+                size_bytes=item.size_bytes,
+                object_key=item.object_key,
+            )
+            .on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
+            .returning(Photo.id)
+        ).one_or_none()
+        if made is None:
+            session.add(DoomedObject(object_key=item.object_key, tenant_id=tenant_id))
+            query = select(Photo.id).where(
+                Photo.tenant_id == tenant_id, Photo.sha256 == item.sha256
+            )
+            made = session.scalars(query.with_for_update(read=True, key_share=True)).one()
+        photos[item.sha256] = made
+    session.flush()
+    return photos
+
+
+def _add_item(session: Session, job: Job, item: NewItem, photos: dict[bytes, uuid.UUID]) -> bool:
+    """Inserts one item; False where the job has it already."""
+    photo_id = photos[item.sha256] if item.sha256 is not None else None
+    failed = item.error_code is not None
+    made = session.scalars(
+        insert(Item)
+        .values(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            photo_id=photo_id,
+            name=item.name,
+            client_id=item.client_id,
+            subject_id=item.subject_id or (job.subject_id if not item.new_subject else None),
+            new_subject=item.new_subject,
+            state=ItemState.FAILED if failed else ItemState.QUEUED,
+            error_code=item.error_code,
+            error_detail=item.error_detail,
+            finished_at=func.now() if failed else None,
+            fence=0,
+            attempt=0,
+        )
+        .on_conflict_do_nothing(index_elements=["job_id", "client_id"])
+        .returning(Item.id)
+    ).one_or_none()
+    if made is not None:
+        return True
+    query = select(Item.photo_id, Item.error_code).where(
+        Item.job_id == job.id, Item.client_id == item.client_id
+    )
+    if tuple(session.execute(query).one()) != (photo_id, item.error_code):
+        raise DuplicateItemError(
+            "the job has another photo under this id; give each photo an id of its own"
+        )
+    return False
+
+
+def _jobs(tenant_id: int) -> Select[Any]:
+    running = (
+        select(func.count())
+        .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
+        .scalar_subquery()
+        .label("n_running")
+    )
+    ended = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
+    return (
+        select(
+            Job.id,
+            Job.kind,
+            Job.state,
+            Model.engine,
+            Model.version.label("engine_version"),
+            Job.gallery_id,
+            Job.subject_id,
+            Job.threshold_distance,
+            Job.top_k,
+            Job.multiple_faces,
+            Job.created_at,
+            Job.sealed_at,
+            Job.started_at,
+            Job.finished_at,
+            Job.n_items,
+            (Job.n_items - ended - running).label("n_queued"),
+            running,
+            Job.n_done,
+            Job.n_no_face,
+            Job.n_failed,
+            Job.n_cancelled,
+        )
+        .join(Model, Model.id == Job.model_id)
+        .where(Job.tenant_id == tenant_id)
+    )

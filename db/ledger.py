@@ -1,0 +1,248 @@
+"""The ledger's moves: dispatch, claim, extend, release, reconcile. Recording stands in db.record."""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import ARRAY, BigInteger, bindparam, text
+from sqlalchemy.orm import Session
+
+from db.jobs import finish_if_complete
+from db.models import JobKind, MultipleFaces
+
+SET_ASIDE = "worker_lost"
+"""The error of an item that took its worker down too often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An item that this worker holds, with all it takes to do it."""
+
+    item_id: int
+    fence: int
+    attempt: int
+    tenant_id: int
+    job_id: uuid.UUID
+    kind: JobKind
+    model_id: int
+    engine: str
+    engine_version: str
+    gallery_id: uuid.UUID | None
+    threshold_distance: float
+    top_k: int
+    multiple_faces: MultipleFaces
+    subject_id: uuid.UUID | None
+    new_subject: str | None
+    photo_id: uuid.UUID | None
+    object_key: str | None
+    extraction_id: int | None
+    """Set where this photo was searched by this model before."""
+
+
+def _ids(name: str) -> "bindparam[list[int]]":
+    return bindparam(name, type_=ARRAY(BigInteger))
+
+
+# A chunk's photos that ran before may have killed their worker: those travel alone.
+_DISPATCH = text("""
+    WITH room AS (
+        SELECT :room - count(*) AS n
+        FROM item
+        WHERE (state = 'queued' AND dispatched_at IS NOT NULL) OR state = 'running'
+    ), due AS (
+        SELECT id
+        FROM item
+        WHERE state = 'queued' AND dispatched_at IS NULL AND due_at <= now()
+        ORDER BY due_at, id
+        LIMIT (SELECT greatest(n, 0) FROM room)
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE item
+    SET dispatched_at = clock_timestamp()
+    FROM due
+    WHERE item.id = due.id
+    RETURNING item.id, item.job_id, item.attempt
+""")
+
+
+def dispatch(
+    session: Session, *, chunk_items: int, chunks_in_flight: int, workers: int
+) -> list[list[int]]:
+    """Marks due items as sent and returns their ids in chunks; the caller commits, then sends.
+
+    A chunk holds items of one job, at most `chunk_items`, and fewer where that lets all of
+    `workers` begin at once. An item that was claimed before makes a chunk of its own.
+    """
+    rows = session.execute(_DISPATCH, {"room": chunk_items * chunks_in_flight}).all()
+    alone = [[row.id] for row in rows if row.attempt > 0]
+    fresh = sorted((row.job_id, row.id) for row in rows if row.attempt == 0)
+    size = max(1, min(chunk_items, -(-len(fresh) // workers)))
+    chunks = []
+    for _, pairs in groupby(fresh, key=lambda pair: pair[0]):
+        ids = [item_id for _, item_id in pairs]
+        chunks += [ids[start : start + size] for start in range(0, len(ids), size)]
+    return alone + chunks
+
+
+_CLAIM = text("""
+    WITH free AS (
+        SELECT id
+        FROM item
+        WHERE id = ANY(:ids)
+          AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
+          AND attempt < :max_attempts
+        ORDER BY id
+        FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE item
+        SET state = 'running', fence = fence + 1, attempt = attempt + 1,
+            lease_until = clock_timestamp() + make_interval(secs => :lease_s)
+        FROM free
+        WHERE item.id = free.id
+        RETURNING item.*
+    )
+    SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
+           m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
+           j.multiple_faces, c.subject_id, c.new_subject, c.photo_id, p.object_key,
+           e.id AS extraction_id
+    FROM claimed c
+    JOIN job j ON j.id = c.job_id
+    JOIN model m ON m.id = j.model_id
+    LEFT JOIN photo p ON p.id = c.photo_id
+    LEFT JOIN extraction e ON e.photo_id = c.photo_id AND e.model_id = j.model_id
+    ORDER BY c.id
+""").bindparams(_ids("ids"))
+
+_START_JOBS = text("""
+    UPDATE job SET state = 'running', started_at = now()
+    WHERE id = ANY(:ids) AND state = 'queued'
+""")
+
+
+def claim(
+    session: Session, item_ids: Sequence[int], *, lease_s: float, max_attempts: int
+) -> list[Claim]:
+    """Takes those of the items that are queued or whose lease has run out.
+
+    Gives each a new fence, one more attempt and a lease. An item that is missing from the answer
+    belongs to another worker, or has ended.
+    """
+    rows = session.execute(
+        _CLAIM, {"ids": list(item_ids), "lease_s": lease_s, "max_attempts": max_attempts}
+    )
+    claims = [
+        Claim(
+            **{
+                **row._mapping,
+                "kind": JobKind(row.kind),
+                "multiple_faces": MultipleFaces(row.multiple_faces),
+            }
+        )
+        for row in rows
+    ]
+    if claims:
+        session.execute(_START_JOBS, {"ids": sorted({one.job_id for one in claims})})
+    return claims
+
+
+_MINE = """
+    FROM unnest(:ids, :fences) AS mine (id, fence)
+    WHERE item.id = mine.id AND item.fence = mine.fence AND item.state = 'running'
+"""
+_EXTEND = text(f"""
+    UPDATE item SET lease_until = clock_timestamp() + make_interval(secs => :lease_s)
+    {_MINE} RETURNING item.id
+""").bindparams(_ids("ids"), _ids("fences"))  # noqa: S608 - put together from constants.
+_RELEASE = text(f"""
+    UPDATE item
+    SET state = 'queued', attempt = attempt - 1, lease_until = NULL, dispatched_at = NULL,
+        due_at = clock_timestamp() + make_interval(secs => :delay_s)
+    {_MINE} RETURNING item.id
+""").bindparams(_ids("ids"), _ids("fences"))  # noqa: S608 - likewise.
+
+
+def _held(claims: Iterable[Claim]) -> dict[str, list[int]]:
+    held = sorted((one.item_id, one.fence) for one in claims)
+    return {"ids": [one[0] for one in held], "fences": [one[1] for one in held]}
+
+
+def extend(session: Session, claims: Iterable[Claim], *, lease_s: float) -> set[int]:
+    """Lengthens the leases and returns the ids of the items that are still held."""
+    held = _held(claims)
+    return set(session.scalars(_EXTEND, {**held, "lease_s": lease_s}))
+
+
+def release(session: Session, claims: Iterable[Claim], *, delay_s: float) -> set[int]:
+    """Hands items back without counting the attempt; they are due again after `delay_s`."""
+    return set(session.scalars(_RELEASE, {**_held(claims), "delay_s": delay_s}))
+
+
+_REQUEUE_EXPIRED = text("""
+    WITH expired AS (
+        SELECT id FROM item
+        WHERE state = 'running' AND lease_until < now() AND attempt < :max_attempts
+        ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE item
+    SET state = 'queued', lease_until = NULL, dispatched_at = NULL, due_at = now()
+    FROM expired WHERE item.id = expired.id
+    RETURNING item.id
+""")
+_SET_ASIDE = text("""
+    WITH lost AS (
+        SELECT id FROM item
+        WHERE state IN ('running', 'queued') AND attempt >= :max_attempts
+          AND (lease_until IS NULL OR lease_until < now())
+        ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE item
+    SET state = 'failed', lease_until = NULL, finished_at = now(), error_code = :code,
+        error_detail = 'the photo was given up: its worker died ' || attempt || ' times over it'
+    FROM lost WHERE item.id = lost.id
+    RETURNING item.id, item.job_id
+""")
+_COUNT_FAILED = text("UPDATE job SET n_failed = n_failed + :lost WHERE id = :job_id")
+_RESEND = text("""
+    WITH stale AS (
+        SELECT id FROM item
+        WHERE state = 'queued' AND dispatched_at < now() - make_interval(secs => :after_s)
+        ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE item SET dispatched_at = NULL
+    FROM stale WHERE item.id = stale.id
+    RETURNING item.id
+""")
+
+
+def requeue_expired(session: Session, *, max_attempts: int) -> list[int]:
+    """Queues items whose lease has run out; returns their ids."""
+    return list(session.scalars(_REQUEUE_EXPIRED, {"max_attempts": max_attempts}))
+
+
+def set_aside(session: Session, *, max_attempts: int) -> list[int]:
+    """Fails items that took their worker down `max_attempts` times; returns their ids."""
+    rows = session.execute(_SET_ASIDE, {"max_attempts": max_attempts, "code": SET_ASIDE}).all()
+    jobs = sorted({row.job_id for row in rows})
+    for job_id in jobs:
+        lost = sum(row.job_id == job_id for row in rows)
+        session.execute(_COUNT_FAILED, {"job_id": job_id, "lost": lost})
+    if jobs:
+        finish_if_complete(session, jobs)
+    return [row.id for row in rows]
+
+
+def resend_stale(session: Session, *, after_s: float) -> list[int]:
+    """Makes items due again that were sent `after_s` ago and never claimed; returns their ids."""
+    return list(session.scalars(_RESEND, {"after_s": after_s}))
+
+
+def next_due(session: Session) -> dt.timedelta | None:
+    """How long until the next waiting item is due; None where none waits."""
+    return session.scalars(
+        text("""
+            SELECT greatest(min(due_at) - now(), interval '0')
+            FROM item WHERE state = 'queued' AND dispatched_at IS NULL
+        """)
+    ).one()

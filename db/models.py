@@ -1,0 +1,449 @@
+"""The tables. Everything that belongs to someone carries `tenant_id`, and foreign keys carry it too."""
+
+import datetime as dt
+import enum
+import uuid
+from typing import Annotated, ClassVar
+
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, REAL
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class JobKind(enum.StrEnum):
+    """What a job does with each photo."""
+
+    ENROL = "enrol"
+    """Make a template of its face for a subject."""
+    IDENTIFY = "identify"
+    """Search each of its faces in a gallery (1:N)."""
+    VERIFY = "verify"
+    """Compare each of its faces with one subject (1:1)."""
+    DETECT = "detect"
+    """Find its faces, compare them with nobody."""
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    """No photo has been claimed yet."""
+    RUNNING = "running"
+    """Some photos have been claimed, some have not ended."""
+    SUCCEEDED = "succeeded"
+    """All photos ended in `done` or `no_face`."""
+    PARTIALLY_FAILED = "partially_failed"
+    """All photos ended, some in `failed`."""
+    FAILED = "failed"
+    """All photos ended in `failed`."""
+    CANCELLED = "cancelled"
+    """Cancelled; photos that had ended keep their results."""
+
+
+class ItemState(enum.StrEnum):
+    """Where one photo of a job stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker holds its lease."""
+    DONE = "done"
+    """Has its result."""
+    NO_FACE = "no_face"
+    """Was read, and shows no face."""
+    FAILED = "failed"
+    """Cannot be done; `error_code` says why."""
+    CANCELLED = "cancelled"
+    """Its job was cancelled before it ended."""
+
+
+class MultipleFaces(enum.StrEnum):
+    """What enrolment does with a photo of several faces."""
+
+    REFUSE = "refuse"
+    """The photo fails with `several_faces`."""
+    LARGEST = "largest"
+    """The face with the largest box is enrolled."""
+
+
+OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
+OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+BigId = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
+UuidId = Annotated[uuid.UUID, mapped_column(Uuid, primary_key=True)]
+TenantId = Annotated[int, mapped_column(BigInteger, ForeignKey("tenant.id", ondelete="CASCADE"))]
+Created = Annotated[dt.datetime, mapped_column(server_default=func.now())]
+
+
+def _one_of(states: type[enum.StrEnum], name: str) -> Enum:
+    """A text column that admits the values of `states` alone."""
+    return Enum(
+        states,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar = {
+        dt.datetime: DateTime(timezone=True),
+        str: Text(),
+        int: BigInteger(),
+        uuid.UUID: Uuid(),
+        JobKind: _one_of(JobKind, "kind"),
+        JobState: _one_of(JobState, "state"),
+        ItemState: _one_of(ItemState, "state"),
+        MultipleFaces: _one_of(MultipleFaces, "multiple_faces"),
+    }
+
+
+def _belongs_to(parent: str, column: str, ondelete: str) -> ForeignKeyConstraint:
+    """A foreign key that also binds the tenant, so that no row can point into another's."""
+    # SET NULL must name its column: the tenant is never unset.
+    action = f"SET NULL ({column})" if ondelete == "SET NULL" else ondelete
+    return ForeignKeyConstraint(
+        ["tenant_id", column], [f"{parent}.tenant_id", f"{parent}.id"], ondelete=action
+    )
+
+
+class Tenant(Base):
+    """Whoever owns galleries, photos and jobs. The local stack has one, `local`."""
+
+    __tablename__ = "tenant"
+
+    id: Mapped[BigId]
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[Created]
+
+
+class Model(Base):
+    """An engine in one version: the thing that makes embeddings comparable."""
+
+    __tablename__ = "model"
+    __table_args__ = (UniqueConstraint("engine", "version"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, Identity(), primary_key=True)
+    engine: Mapped[str]
+    version: Mapped[str]
+    dimension: Mapped[int] = mapped_column(SmallInteger)
+
+
+class Gallery(Base):
+    """A searchable set of templates, bound to one model."""
+
+    __tablename__ = "gallery"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"), UniqueConstraint("tenant_id", "name"))
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    name: Mapped[str]
+    model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
+    created_at: Mapped[Created]
+
+
+class Subject(Base):
+    """A person in a gallery."""
+
+    __tablename__ = "subject"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("gallery_id", "name"),
+        UniqueConstraint("number"),
+        _belongs_to("gallery", "gallery_id", "CASCADE"),
+    )
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    gallery_id: Mapped[uuid.UUID]
+    number: Mapped[int] = mapped_column(Identity(always=True))
+    """The integer by which the classic endpoints know the subject."""
+    name: Mapped[str]
+    created_at: Mapped[Created]
+
+
+class Upload(Base):
+    """A request that is sending objects below `<id>/`. The row goes when its photos are committed.
+
+    One that stays behind tells the reconciler where orphaned objects lie.
+    """
+
+    __tablename__ = "upload"
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    created_at: Mapped[Created] = mapped_column(index=True)
+
+
+class Photo(Base):
+    """A submitted file, known by its SHA-256; the bytes lie in the bucket."""
+
+    __tablename__ = "photo"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"), UniqueConstraint("tenant_id", "sha256"))
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    size_bytes: Mapped[int]
+    object_key: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[Created]
+
+
+class DoomedObject(Base):
+    """An object whose photo is gone; it is deleted from the bucket, then from here."""
+
+    __tablename__ = "doomed_object"
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    created_at: Mapped[Created]
+
+
+class Extraction(Base):
+    """That a photo was searched for faces by a model, once, and how large it is upright."""
+
+    __tablename__ = "extraction"
+    __table_args__ = (
+        UniqueConstraint("photo_id", "model_id"),
+        UniqueConstraint("tenant_id", "id"),
+        _belongs_to("photo", "photo_id", "CASCADE"),
+    )
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    photo_id: Mapped[uuid.UUID]
+    model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
+    width_px: Mapped[int]
+    height_px: Mapped[int]
+    created_at: Mapped[Created]
+
+
+class Face(Base):
+    """A face that an extraction found; box and landmarks in pixels of the upright photo."""
+
+    __tablename__ = "face"
+    __table_args__ = (
+        UniqueConstraint("extraction_id", "ordinal"),
+        UniqueConstraint("tenant_id", "id"),
+        _belongs_to("extraction", "extraction_id", "CASCADE"),
+    )
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    extraction_id: Mapped[int]
+    ordinal: Mapped[int] = mapped_column(SmallInteger)
+    left_px: Mapped[int]
+    top_px: Mapped[int]
+    right_px: Mapped[int]
+    bottom_px: Mapped[int]
+    landmarks_px: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    """Five points, flattened: x, y, x, y …"""
+    score: Mapped[float] = mapped_column(REAL)
+    """How sure the detector is; its scale is the engine's own."""
+
+
+class Embedding(Base):
+    """The vector of a face under a model. Models of different dimensions live side by side."""
+
+    __tablename__ = "embedding"
+    __table_args__ = (
+        UniqueConstraint("face_id", "model_id"),
+        UniqueConstraint("tenant_id", "id"),
+        _belongs_to("face", "face_id", "CASCADE"),
+    )
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    face_id: Mapped[int]
+    model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
+    # No dimension: an index on one model's vectors casts to that model's dimension.
+    vector: Mapped[list[float]] = mapped_column(Vector())
+
+
+class Template(Base):
+    """An embedding enrolled for a subject.
+
+    It repeats the vector, so that searching a gallery reads one table and nothing else.
+    """
+
+    __tablename__ = "template"
+    __table_args__ = (
+        UniqueConstraint("subject_id", "embedding_id"),
+        _belongs_to("gallery", "gallery_id", "CASCADE"),
+        _belongs_to("subject", "subject_id", "CASCADE"),
+        _belongs_to("embedding", "embedding_id", "CASCADE"),
+        Index(None, "gallery_id"),
+        Index(None, "embedding_id"),
+    )
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    gallery_id: Mapped[uuid.UUID]
+    subject_id: Mapped[uuid.UUID]
+    embedding_id: Mapped[int]
+    vector: Mapped[list[float]] = mapped_column(Vector())
+    created_at: Mapped[Created]
+
+
+class Job(Base):
+    """One submission. The counters equal the rows of `item` at every commit."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        _belongs_to("gallery", "gallery_id", "CASCADE"),
+        _belongs_to("subject", "subject_id", "SET NULL"),
+        Index(None, "gallery_id"),
+        Index(None, "subject_id"),
+        Index("ix_job_unsealed", "changed_at", postgresql_where=text("sealed_at IS NULL")),
+        CheckConstraint("(kind = 'detect') = (gallery_id IS NULL)", name="gallery"),
+        CheckConstraint("n_done + n_no_face + n_failed + n_cancelled <= n_items", name="counters"),
+    )
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    kind: Mapped[JobKind]
+    state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
+    model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
+    gallery_id: Mapped[uuid.UUID | None]
+    subject_id: Mapped[uuid.UUID | None]
+    """The subject to verify against, or the one to enrol for where an item names none."""
+    threshold_distance: Mapped[float]
+    top_k: Mapped[int] = mapped_column(SmallInteger)
+    multiple_faces: Mapped[MultipleFaces] = mapped_column(default=MultipleFaces.REFUSE)
+    created_at: Mapped[Created]
+    changed_at: Mapped[Created]
+    """When photos were last added."""
+    sealed_at: Mapped[dt.datetime | None]
+    """When the client said that no further photos come; only then can the job end."""
+    started_at: Mapped[dt.datetime | None]
+    finished_at: Mapped[dt.datetime | None]
+    n_items: Mapped[int] = mapped_column(default=0)
+    n_done: Mapped[int] = mapped_column(default=0)
+    n_no_face: Mapped[int] = mapped_column(default=0)
+    n_failed: Mapped[int] = mapped_column(default=0)
+    n_cancelled: Mapped[int] = mapped_column(default=0)
+
+
+class Item(Base):
+    """One photo's row in a job: the ledger."""
+
+    __tablename__ = "item"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("job_id", "client_id"),
+        _belongs_to("job", "job_id", "CASCADE"),
+        _belongs_to("photo", "photo_id", "SET NULL"),
+        _belongs_to("subject", "subject_id", "SET NULL"),
+        _belongs_to("extraction", "extraction_id", "SET NULL"),
+        Index(None, "job_id", "id"),
+        Index(None, "photo_id"),
+        Index(None, "subject_id", postgresql_where=text("subject_id IS NOT NULL")),
+        Index(None, "extraction_id"),
+        Index(
+            "ix_item_due",
+            "due_at",
+            "id",
+            postgresql_where=text("state = 'queued' AND dispatched_at IS NULL"),
+        ),
+        Index(
+            "ix_item_sent",
+            "dispatched_at",
+            postgresql_where=text("state = 'queued' AND dispatched_at IS NOT NULL"),
+        ),
+        Index("ix_item_lease", "lease_until", postgresql_where=text("state = 'running'")),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
+        CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
+    )
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    job_id: Mapped[uuid.UUID]
+    photo_id: Mapped[uuid.UUID | None]
+    name: Mapped[str]
+    """The file's name as the client gave it."""
+    client_id: Mapped[str | None]
+    """The client's own id, unique in the job: sending it again adds nothing."""
+    subject_id: Mapped[uuid.UUID | None]
+    """Enrolment: for whom."""
+    new_subject: Mapped[str | None]
+    """Enrolment: the name of a subject to create together with its first template."""
+    state: Mapped[ItemState] = mapped_column(default=ItemState.QUEUED)
+    fence: Mapped[int] = mapped_column(default=0)
+    """Counts claims. Only the holder of the latest may record."""
+    attempt: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """Counts claims that did not end through a fault of our own stores."""
+    due_at: Mapped[Created]
+    dispatched_at: Mapped[dt.datetime | None]
+    lease_until: Mapped[dt.datetime | None]
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    extraction_id: Mapped[int | None]
+    finished_at: Mapped[dt.datetime | None]
+
+
+class Candidate(Base):
+    """A subject near a face of an item, by the nearest of its templates."""
+
+    __tablename__ = "candidate"
+    __table_args__ = (
+        _belongs_to("item", "item_id", "CASCADE"),
+        _belongs_to("face", "face_id", "CASCADE"),
+        _belongs_to("subject", "subject_id", "CASCADE"),
+        Index(None, "subject_id"),
+        Index(None, "face_id"),
+    )
+
+    item_id: Mapped[int] = mapped_column(primary_key=True)
+    face_id: Mapped[int] = mapped_column(primary_key=True)
+    rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    tenant_id: Mapped[TenantId]
+    subject_id: Mapped[uuid.UUID]
+    distance: Mapped[float]
+
+
+class Event(Base):
+    """Something that happened to a job, written in the transaction that caused it, once."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        UniqueConstraint("job_id", "type"),
+        _belongs_to("job", "job_id", "CASCADE"),
+    )
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    job_id: Mapped[uuid.UUID]
+    type: Mapped[str]
+    created_at: Mapped[Created]

@@ -1,0 +1,61 @@
+"""Makes the stores ready: schema, tenant and bucket. Running it again changes nothing.
+
+Run as `python -m db.prepare`, before anything else starts.
+"""
+
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, text
+
+from db.session import make_engine, transaction
+from db.settings import Settings, load_settings
+from db.storage import ObjectStore
+from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
+from pipeline.errors import FaceBatchError
+from pipeline.specs import ENGINE_SPECS
+
+MIGRATION_LOCK = 0x66616365  # Any number; it says "face".
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the schema to the latest revision; several may call it at once."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def prepare(settings: Settings) -> None:
+    """Schema, models, tenant `local` and bucket; raises `FaceBatchError`."""
+    settings.require_stores()
+    engine = make_engine(settings.database or "")
+    try:
+        with transaction(engine) as session:
+            session.execute(text("SELECT 1"))
+        migrate(engine)
+        with transaction(engine) as session:
+            ensure_tenant(session, LOCAL_TENANT)
+            for spec in ENGINE_SPECS.values():
+                ensure_model(session, spec)
+    finally:
+        engine.dispose()
+    ObjectStore.from_settings(settings).ensure_bucket()
+
+
+def main() -> int:
+    """Prepares the stores that the environment names; 1 with a line on stderr where it can't."""
+    try:
+        prepare(load_settings())
+    except FaceBatchError as exc:
+        sys.stderr.write(f"facebatch: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Results of a job, photo by photo, by cursor."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import Candidate, Embedding, Extraction, Face, Item, Photo, Subject, Template
+from db.views import CandidateView, FaceView, ItemView
+
+
+def job_items(
+    session: Session, tenant_id: int, job_id: uuid.UUID, *, after: int = 0, limit: int = 100
+) -> list[ItemView]:
+    """Items of the job in the order in which they were added, those behind `after`.
+
+    The caller has checked that the tenant has the job.
+    """
+    rows = session.execute(
+        select(Item, Photo.sha256, Photo.size_bytes, Extraction.width_px, Extraction.height_px)
+        .outerjoin(Photo, Photo.id == Item.photo_id)
+        .outerjoin(Extraction, Extraction.id == Item.extraction_id)
+        .where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
+        .order_by(Item.id)
+        .limit(limit)
+    ).all()
+    faces = _faces(session, [row.Item for row in rows])
+    return [
+        ItemView(
+            id=row.Item.id,
+            name=row.Item.name,
+            client_id=row.Item.client_id,
+            state=row.Item.state,
+            attempt=row.Item.attempt,
+            photo_id=row.Item.photo_id,
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
+            width_px=row.width_px,
+            height_px=row.height_px,
+            subject_id=row.Item.subject_id,
+            error_code=row.Item.error_code,
+            error_detail=row.Item.error_detail,
+            faces=tuple(faces[row.Item.id]),
+            finished_at=row.Item.finished_at,
+        )
+        for row in rows
+    ]
+
+
+def _faces(session: Session, items: Sequence[Item]) -> dict[int, list[FaceView]]:
+    """The faces of each item, by the item's id."""
+    by_extraction = defaultdict(list)
+    for face in session.scalars(
+        select(Face)
+        .where(Face.extraction_id.in_({item.extraction_id for item in items}))
+        .order_by(Face.extraction_id, Face.ordinal)
+    ):
+        by_extraction[face.extraction_id].append(face)
+    candidates = _candidates(session, [item.id for item in items])
+    enrolled = _enrolled(session, {item.subject_id for item in items})
+    faces: dict[int, list[FaceView]] = {item.id: [] for item in items}
+    for item in items:
+        for face in by_extraction[item.extraction_id]:
+            faces[item.id].append(
+                _face_view(
+                    face,
+                    candidates[item.id, face.id],
+                    enrolled=(item.subject_id, face.id) in enrolled,
+                )
+            )
+    return faces
+
+
+def _candidates(
+    session: Session, item_ids: Sequence[int]
+) -> dict[tuple[int, int], list[CandidateView]]:
+    """Candidates by item and face, nearest first; ranks close up where a subject was deleted."""
+    found: dict[tuple[int, int], list[CandidateView]] = defaultdict(list)
+    for candidate, subject in session.execute(
+        select(Candidate, Subject)
+        .join(Subject, Subject.id == Candidate.subject_id)
+        .where(Candidate.item_id.in_(item_ids))
+        .order_by(Candidate.item_id, Candidate.face_id, Candidate.rank)
+    ).tuples():
+        near = found[candidate.item_id, candidate.face_id]
+        near.append(
+            CandidateView(
+                rank=len(near) + 1,
+                subject_id=subject.id,
+                subject_number=subject.number,
+                subject_name=subject.name,
+                distance=candidate.distance,
+            )
+        )
+    return found
+
+
+def _enrolled(
+    session: Session, subject_ids: Iterable[uuid.UUID | None]
+) -> set[tuple[uuid.UUID | None, int]]:
+    """Pairs of subject and face that are templates."""
+    wanted = {subject_id for subject_id in subject_ids if subject_id is not None}
+    if not wanted:
+        return set()
+    rows = session.execute(
+        select(Template.subject_id, Embedding.face_id)
+        .join(Embedding, Embedding.id == Template.embedding_id)
+        .where(Template.subject_id.in_(wanted))
+    )
+    return {(subject_id, face_id) for subject_id, face_id in rows.tuples()}
+
+
+def _face_view(face: Face, candidates: Sequence[CandidateView], *, enrolled: bool) -> FaceView:
+    flat = face.landmarks_px
+    return FaceView(
+        ordinal=face.ordinal,
+        left_px=face.left_px,
+        top_px=face.top_px,
+        right_px=face.right_px,
+        bottom_px=face.bottom_px,
+        landmarks_px=tuple(zip(flat[::2], flat[1::2], strict=True)),
+        score=face.score,
+        candidates=tuple(candidates),
+        enrolled=enrolled,
+    )

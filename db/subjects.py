@@ -1,0 +1,111 @@
+"""Subjects: the people of a gallery."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.errors import DuplicateSubjectError, SubjectNotFoundError
+from db.galleries import gallery_model
+from db.ids import new_id
+from db.models import Subject, Template
+from db.views import SubjectView
+
+DUPLICATE = "the gallery has a subject of this name; choose another name"
+
+
+def create_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, *, name: str
+) -> SubjectView:
+    """Makes a subject; raises `GalleryNotFoundError` or `DuplicateSubjectError`."""
+    gallery_model(session, tenant_id, gallery_id)
+    made = insert_subject(session, tenant_id, gallery_id, name=name)
+    if made is None:
+        raise DuplicateSubjectError(DUPLICATE)
+    return get_subject(session, tenant_id, gallery_id, made)
+
+
+def insert_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, *, name: str
+) -> uuid.UUID | None:
+    """The new subject's id, or None where the name is taken."""
+    return session.scalars(
+        insert(Subject)
+        .values(id=new_id(), tenant_id=tenant_id, gallery_id=gallery_id, name=name)
+        .on_conflict_do_nothing(index_elements=["gallery_id", "name"])
+        .returning(Subject.id)
+    ).one_or_none()
+
+
+def get_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID
+) -> SubjectView:
+    """The subject; raises `SubjectNotFoundError`, for one of another gallery too."""
+    row = session.execute(
+        _subjects(tenant_id, gallery_id).where(Subject.id == subject_id)
+    ).one_or_none()
+    if row is None:
+        raise SubjectNotFoundError("there is no such subject in the gallery")
+    return SubjectView(**row._mapping)
+
+
+def list_subjects(
+    session: Session,
+    tenant_id: int,
+    gallery_id: uuid.UUID,
+    *,
+    name: str | None = None,
+    after: uuid.UUID | None = None,
+    limit: int = 100,
+) -> list[SubjectView]:
+    """Subjects by id, those behind `after`, at most `limit`; with `name`, that one alone.
+
+    Raises `GalleryNotFoundError`.
+    """
+    gallery_model(session, tenant_id, gallery_id)
+    query = _subjects(tenant_id, gallery_id).order_by(Subject.id).limit(limit)
+    if name is not None:
+        query = query.where(Subject.name == name)
+    if after is not None:
+        query = query.where(Subject.id > after)
+    return [SubjectView(**row._mapping) for row in session.execute(query)]
+
+
+def rename_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID, *, name: str
+) -> SubjectView:
+    """Gives the subject another name; raises `SubjectNotFoundError`, `DuplicateSubjectError`."""
+    statement = update(Subject).where(
+        Subject.tenant_id == tenant_id,
+        Subject.gallery_id == gallery_id,
+        Subject.id == subject_id,
+    )
+    try:
+        with session.begin_nested():
+            session.execute(statement.values(name=name))
+    except IntegrityError as exc:
+        raise DuplicateSubjectError(DUPLICATE) from exc
+    return get_subject(session, tenant_id, gallery_id, subject_id)
+
+
+def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:
+    """How many subjects the gallery has."""
+    query = select(func.count()).where(
+        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id
+    )
+    return session.scalars(query).one()
+
+
+def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[Any]:
+    templates = select(func.count()).where(Template.subject_id == Subject.id).scalar_subquery()
+    return select(
+        Subject.id,
+        Subject.number,
+        Subject.name,
+        Subject.gallery_id,
+        templates.label("template_count"),
+        Subject.created_at,
+    ).where(Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id)

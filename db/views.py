@@ -1,0 +1,143 @@
+"""What the queries hand out: values, not rows."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+from db.models import ItemState, JobKind, JobState, MultipleFaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryView:
+    """A gallery as its owner sees it."""
+
+    id: uuid.UUID
+    name: str
+    engine: str
+    engine_version: str
+    dimension: int
+    created_at: dt.datetime
+    subject_count: int
+    template_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectView:
+    """A subject as its gallery's owner sees it."""
+
+    id: uuid.UUID
+    number: int
+    name: str
+    gallery_id: uuid.UUID
+    template_count: int
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What a submission asks for."""
+
+    kind: JobKind
+    gallery_id: uuid.UUID | None
+    subject_id: uuid.UUID | None = None
+    threshold_distance: float | None = None
+    """None: the engine's own."""
+    top_k: int = 5
+    multiple_faces: MultipleFaces = MultipleFaces.REFUSE
+    engine: str | None = None
+    """For `detect`, which has no gallery. None: the default engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """A photo on its way into a job: stored in the bucket, or refused with an error."""
+
+    name: str
+    client_id: str | None = None
+    sha256: bytes | None = None
+    size_bytes: int = 0
+    object_key: str | None = None
+    subject_id: uuid.UUID | None = None
+    new_subject: str | None = None
+    error_code: str | None = None
+    error_detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job with its counts; `n_queued` and `n_running` are what has not ended."""
+
+    id: uuid.UUID
+    kind: JobKind
+    state: JobState
+    engine: str
+    engine_version: str
+    gallery_id: uuid.UUID | None
+    subject_id: uuid.UUID | None
+    threshold_distance: float
+    top_k: int
+    multiple_faces: MultipleFaces
+    created_at: dt.datetime
+    sealed_at: dt.datetime | None
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    n_items: int
+    n_queued: int
+    n_running: int
+    n_done: int
+    n_no_face: int
+    n_failed: int
+    n_cancelled: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether every photo has ended and the job with them."""
+        return self.finished_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateView:
+    """A subject near a face. `rank` begins at 1."""
+
+    rank: int
+    subject_id: uuid.UUID
+    subject_number: int
+    subject_name: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceView:
+    """A face in a photo, with its candidates, nearest first."""
+
+    ordinal: int
+    left_px: int
+    top_px: int
+    right_px: int
+    bottom_px: int
+    landmarks_px: tuple[tuple[float, float], ...]
+    score: float
+    candidates: tuple[CandidateView, ...]
+    enrolled: bool
+    """Whether this face became a template of the item's subject."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemView:
+    """One photo of a job with its result, as far as it has one."""
+
+    id: int
+    name: str
+    client_id: str | None
+    state: ItemState
+    attempt: int
+    photo_id: uuid.UUID | None
+    sha256: bytes | None
+    size_bytes: int | None
+    width_px: int | None
+    height_px: int | None
+    subject_id: uuid.UUID | None
+    error_code: str | None
+    error_detail: str | None
+    faces: tuple[FaceView, ...]
+    finished_at: dt.datetime | None
