@@ -1,1 +1,1 @@
-"""Faces out of pixels: decode, detect, align, embed, compare. Pure computation, no sockets, no clock."""
+"""Faces out of pixels: decode, detect, align, embed. Pure computation: no sockets, no clock."""

@@ -27,7 +27,11 @@ DLIB_CLASSIC = EngineSpec(
     threshold_distance=0.6,
     max_distance=2.0,
 )
-"""HOG with one upsampling, five landmarks, dlib's ResNet: what face_recognition computes."""
+"""HOG with one upsampling, five landmarks, dlib's ResNet: what face_recognition computes.
+
+Version 1 upsamples photos of at most 25 megapixels; larger ones are searched as they are, because
+upsampling quadruples memory.
+"""
 
 ENGINE_SPECS = {spec.name: spec for spec in (DLIB_CLASSIC,)}
 DEFAULT_ENGINE = DLIB_CLASSIC

@@ -1,0 +1,83 @@
+"""The values that pipeline hands out: photos as arrays, boxes, faces, and the faces of a photo."""
+
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""An upright photo: shape (height, width, 3), uint8, RGB, C-contiguous."""
+
+Chip: TypeAlias = NDArray[np.uint8]
+"""A face cut out and turned upright for an embedder: shape (side, side, 3), uint8, RGB."""
+
+Embedding: TypeAlias = NDArray[np.float32]
+"""Shape (dimension,), float32."""
+
+Landmarks: TypeAlias = tuple[tuple[float, float], ...]
+"""Points (x, y) in pixels of the upright photo; their order and meaning are the aligner's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle in pixels of the upright photo; its right and bottom edges belong to it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def trimmed(self, *, width_px: int, height_px: int) -> Self:
+        """The part inside a photo of this size, as face_recognition trims: an edge at most at it.
+
+        Detectors find faces that reach over the photo's edge and say so in their box.
+        """
+        return type(self)(
+            left=max(self.left, 0),
+            top=max(self.top, 0),
+            right=min(self.right, width_px),
+            bottom=min(self.bottom, height_px),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DetectedFace:
+    """A face that was found and cut out, and has no embedding yet."""
+
+    box: Box
+    """Trimmed to the photo."""
+    landmarks: Landmarks
+    score: float
+    """The detector's own score; higher is more certain. Not comparable between detectors."""
+    chip: Chip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DetectedPhoto:
+    """What embedding needs of a photo: its faces cut out, so that its pixels can be let go."""
+
+    width_px: int
+    height_px: int
+    faces: tuple[DetectedFace, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Face:
+    """A face with its embedding."""
+
+    box: Box
+    """Trimmed to the photo."""
+    landmarks: Landmarks
+    score: float
+    """The detector's own score; higher is more certain. Not comparable between detectors."""
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PhotoFaces:
+    """All faces of a photo, in the detector's order; its size is that of the upright photo."""
+
+    width_px: int
+    height_px: int
+    faces: tuple[Face, ...]
