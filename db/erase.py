@@ -1,4 +1,4 @@
-"""Deletion that leaves nothing behind: subjects and galleries with their photos, faces, templates."""
+"""Deletion that leaves nothing behind: a subject, a gallery or a job with its photos and faces."""
 
 import datetime as dt
 import uuid

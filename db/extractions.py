@@ -7,7 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Embedding, Extraction, Face
-from pipeline.types import Box, DetectedFace, PhotoFaces
+from pipeline.faces import Box, PhotoFaces
+from pipeline.faces import Face as FoundFace
 
 
 def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[int, PhotoFaces]:
@@ -18,7 +19,7 @@ def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[in
             Extraction.id.in_(wanted)
         )
     ).all()
-    faces: dict[int, list[DetectedFace]] = {row.id: [] for row in sizes}
+    faces: dict[int, list[FoundFace]] = {row.id: [] for row in sizes}
     rows = session.execute(
         select(Face, Embedding.vector)
         .join(Embedding, Embedding.face_id == Face.id)
@@ -28,7 +29,7 @@ def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[in
     for face, vector in rows.tuples():
         flat = face.landmarks_px
         faces[face.extraction_id].append(
-            DetectedFace(
+            FoundFace(
                 box=Box(
                     left=face.left_px,
                     top=face.top_px,

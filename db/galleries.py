@@ -1,7 +1,6 @@
 """Galleries."""
 
 import uuid
-
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -79,7 +78,7 @@ def list_galleries(
     return [GalleryView(**row._mapping) for row in session.execute(query)]
 
 
-def _galleries(tenant_id: int) -> Select[Any]:
+def _galleries(tenant_id: int) -> Select[*tuple[Any, ...]]:
     subjects = select(func.count()).where(Subject.gallery_id == Gallery.id).scalar_subquery()
     templates = select(func.count()).where(Template.gallery_id == Gallery.id).scalar_subquery()
     return (

@@ -290,7 +290,7 @@ def _add_item(session: Session, job: Job, item: NewItem, photos: dict[bytes, uui
     return False
 
 
-def _jobs(tenant_id: int) -> Select[Any]:
+def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
     running = (
         select(func.count())
         .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)

@@ -1,12 +1,11 @@
-"""The ledger's moves: dispatch, claim, extend, release, reconcile. Recording stands in db.record."""
+"""The ledger's moves: dispatch, claim, extend, release, requeue. Recording is db.record's."""
 
-import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy import ARRAY, BigInteger, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, BindParameter, bindparam, text
 from sqlalchemy.orm import Session
 
 from db.jobs import finish_if_complete
@@ -41,7 +40,7 @@ class Claim:
     """Set where this photo was searched by this model before."""
 
 
-def _ids(name: str) -> "bindparam[list[int]]":
+def _ids(name: str) -> BindParameter[Sequence[int]]:
     return bindparam(name, type_=ARRAY(BigInteger))
 
 
@@ -238,11 +237,11 @@ def resend_stale(session: Session, *, after_s: float) -> list[int]:
     return list(session.scalars(_RESEND, {"after_s": after_s}))
 
 
-def next_due(session: Session) -> dt.timedelta | None:
-    """How long until the next waiting item is due; None where none waits."""
-    return session.scalars(
-        text("""
-            SELECT greatest(min(due_at) - now(), interval '0')
-            FROM item WHERE state = 'queued' AND dispatched_at IS NULL
-        """)
-    ).one()
+_UNSEND = text("""
+    UPDATE item SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'queued'
+""").bindparams(_ids("ids"))
+
+
+def unsend(session: Session, item_ids: Sequence[int]) -> None:
+    """Makes items due again whose message could not be sent."""
+    session.execute(_UNSEND, {"ids": list(item_ids)})

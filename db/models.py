@@ -1,4 +1,4 @@
-"""The tables. Everything that belongs to someone carries `tenant_id`, and foreign keys carry it too."""
+"""The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 import datetime as dt
 import enum

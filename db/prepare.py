@@ -8,9 +8,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
-from db.session import make_engine, transaction
+from db.session import Database, make_database, transaction
 from db.settings import Settings, load_settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
@@ -20,11 +20,11 @@ from pipeline.specs import ENGINE_SPECS
 MIGRATION_LOCK = 0x66616365  # Any number; it says "face".
 
 
-def migrate(engine: Engine) -> None:
+def migrate(database: Database) -> None:
     """Brings the schema to the latest revision; several may call it at once."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -33,17 +33,17 @@ def migrate(engine: Engine) -> None:
 def prepare(settings: Settings) -> None:
     """Schema, models, tenant `local` and bucket; raises `FaceBatchError`."""
     settings.require_stores()
-    engine = make_engine(settings.database or "")
+    database = make_database(settings.database or "")
     try:
-        with transaction(engine) as session:
+        with transaction(database) as session:
             session.execute(text("SELECT 1"))
-        migrate(engine)
-        with transaction(engine) as session:
+        migrate(database)
+        with transaction(database) as session:
             ensure_tenant(session, LOCAL_TENANT)
             for spec in ENGINE_SPECS.values():
                 ensure_model(session, spec)
     finally:
-        engine.dispose()
+        database.dispose()
     ObjectStore.from_settings(settings).ensure_bucket()
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from db.jobs import finish_if_complete
 from db.ledger import Claim
 from db.models import (
-    Candidate,
     Embedding,
     Extraction,
     Face,
@@ -24,7 +23,7 @@ from db.models import (
 )
 from db.search import Near
 from db.subjects import insert_subject
-from pipeline.types import PhotoFaces
+from pipeline.faces import PhotoFaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +248,7 @@ def _add_candidates(
     session: Session, outcomes: Sequence[Outcome], known: dict[tuple[uuid.UUID, int], _Known]
 ) -> None:
     """Writes the candidates; those whose subject was deleted since the search are left out."""
-    columns = defaultdict(list)
+    columns: dict[str, list[int | str | float]] = defaultdict(list)
     for outcome in outcomes:
         for ordinal, near in enumerate(outcome.candidates):
             face_id, _ = known[_key(outcome.claim)].faces[ordinal]

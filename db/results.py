@@ -62,7 +62,8 @@ def _faces(session: Session, items: Sequence[Item]) -> dict[int, list[FaceView]]
     enrolled = _enrolled(session, {item.subject_id for item in items})
     faces: dict[int, list[FaceView]] = {item.id: [] for item in items}
     for item in items:
-        for face in by_extraction[item.extraction_id]:
+        found = [] if item.extraction_id is None else by_extraction[item.extraction_id]
+        for face in found:
             faces[item.id].append(
                 _face_view(
                     face,

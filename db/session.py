@@ -10,8 +10,13 @@ from sqlalchemy.orm import Session
 
 from db.errors import DatabaseUnavailableError
 
+__all__ = ["Database", "Session", "make_database", "ping", "transaction"]
 
-def make_engine(database_url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
+Database = Engine
+"""A pool of connections to one database."""
+
+
+def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Database:
     """A pool of connections to `database_url` (a libpq URL)."""
     parts = urlsplit(database_url)
     return create_engine(
@@ -34,14 +39,14 @@ def make_engine(database_url: str, *, pool_size: int = 5, max_overflow: int = 10
 
 
 @contextlib.contextmanager
-def transaction(engine: Engine) -> Iterator[Session]:
+def transaction(database: Database) -> Iterator[Session]:
     """A session whose work is committed at the end, or rolled back where an error leaves it.
 
     Raises `DatabaseUnavailableError` where the server is away or chose this transaction as the
     victim of a deadlock: what was asked for did not happen, or nobody knows; try again.
     """
     try:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(database, expire_on_commit=False) as session, session.begin():
             yield session
     except (OperationalError, InterfaceError) as exc:
         raise DatabaseUnavailableError("the database does not answer") from exc
@@ -51,7 +56,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
         raise
 
 
-def ping(engine: Engine) -> None:
+def ping(database: Database) -> None:
     """Raises `DatabaseUnavailableError` unless the database answers and has our schema."""
-    with transaction(engine) as session:
+    with transaction(database) as session:
         session.execute(text("SELECT 1 FROM tenant LIMIT 1"))

@@ -93,19 +93,19 @@ class Settings(BaseSettings):
         description="Photos that a worker takes at once, at the most.",
     )
     chunks_in_flight: int = Field(
-        default=64,
+        default=16,
         ge=1,
         alias="FACEBATCH_CHUNKS_IN_FLIGHT",
         description="Chunks that wait in Redis or run, at the most, over all workers.",
     )
     lease_s: float = Field(
-        default=60.0,
+        default=45.0,
         ge=1,
         alias="FACEBATCH_LEASE_S",
         description="Seconds without a sign of life after which a worker's photos run again.",
     )
     reconcile_every_s: float = Field(
-        default=30.0,
+        default=10.0,
         gt=0,
         alias="FACEBATCH_RECONCILE_EVERY_S",
         description="Seconds between two looks for expired leases, lost messages and orphans.",
@@ -197,11 +197,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature.
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature.
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature.
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature.
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Values come from `load_settings` alone, so that one place decides and refuses."""
         return (init_settings,)

@@ -99,7 +99,7 @@ def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> i
     return session.scalars(query).one()
 
 
-def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[Any]:
+def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]:
     templates = select(func.count()).where(Template.subject_id == Subject.id).scalar_subquery()
     return select(
         Subject.id,

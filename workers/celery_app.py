@@ -1,0 +1,60 @@
+"""The Celery app, each setting with its reason. Its messages are hints; the rows are the truth."""
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from db.settings import Settings
+
+QUEUE = "facebatch"
+PROCESS_CHUNK = "facebatch.process_chunk"
+
+
+def make_celery(settings: Settings) -> Celery:
+    """An app that sends and takes chunks over the Redis of `settings`."""
+    redis_url = settings.require_stores().redis_url
+    app = Celery("facebatch", broker=redis_url.get_secret_value() if redis_url else None)
+    app.conf.update(
+        # Arguments are ids; no message can make a worker run code.
+        accept_content=["json"],
+        task_serializer="json",
+        # Results are rows.
+        result_backend=None,
+        task_ignore_result=True,
+        # The anonymous exchange needs no binding in Redis, so sending works after a FLUSHALL.
+        task_queues=[Queue(QUEUE, Exchange(""), routing_key=QUEUE)],  # type: ignore[no-untyped-call]
+        task_default_queue=QUEUE,
+        task_default_exchange="",
+        task_default_routing_key=QUEUE,
+        # A message says no more than "look at these rows". It is done with when it is read: a
+        # worker that dies leaves rows whose lease runs out, and late acknowledgement would only
+        # let Redis repeat itself (a photo that kills its worker would run for ever).
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        # Redis may come and go for as long as it likes.
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=5,
+        broker_transport_options={
+            # Nothing unacknowledged is of worth to us; an hour keeps Redis from repeating it.
+            "visibility_timeout": 3600,
+            "socket_keepalive": True,
+            "socket_connect_timeout": 5,
+            # A Redis that was replaced is noticed at the next check, not at the next message.
+            "health_check_interval": 5,
+        },
+        # Nobody asks our workers anything over Redis, and its channels are one thing less to break.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        # Models are loaded before a process reports itself alive.
+        worker_proc_alive_timeout=120,
+        worker_hijack_root_logger=False,
+        # Celery's lines would show arguments; ours say what there is to say.
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def send_chunk(app: Celery, item_ids: list[int]) -> None:
+    """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
+    app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)

@@ -1,0 +1,30 @@
+"""What a worker process holds from its first to its last task."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from db.session import Database, make_database
+from db.settings import Settings
+from db.storage import ObjectStore
+from pipeline.engines import load_engine
+from pipeline.specs import DEFAULT_ENGINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """Settings and connections of one process. Made after the fork, never shared over one."""
+
+    settings: Settings
+    database: Database
+    store: ObjectStore
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Connects lazily, and loads the default engine's models now rather than at a photo."""
+        load_engine(DEFAULT_ENGINE.name)
+        return cls(
+            settings=settings,
+            # One thread works; the second connection is for the moment of a reconnect.
+            database=make_database(settings.database or "", pool_size=1, max_overflow=1),
+            store=ObjectStore.from_settings(settings),
+        )

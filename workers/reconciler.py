@@ -1,0 +1,120 @@
+"""The reconciler: puts right what died half-way. Run as `python -m workers.reconciler`.
+
+Several may run at once; rows are locked and skipped, and every step can be done again.
+"""
+
+import datetime as dt
+import sys
+from collections.abc import Callable
+
+import redis
+import structlog
+
+from db import erase, ledger, nudge
+from db.errors import UnavailableError
+from db.jobs import cancel_abandoned
+from db.logs import configure_logs
+from db.session import Database, Session, make_database, transaction
+from db.settings import Settings, SettingsError, load_settings
+from db.storage import ObjectStore
+from workers.celery_app import QUEUE
+from workers.loop import StopSignal
+
+log = structlog.get_logger()
+SURELY_LOST_S = 120.0
+"""A chunk that nobody claimed for so long is sent again even while the queue has others in it."""
+UPLOAD_AGE = dt.timedelta(hours=1)
+OPEN_JOB_AGE = dt.timedelta(hours=24)
+
+
+class Reconciler:
+    """One look at everything that can be left half-done."""
+
+    def __init__(self, settings: Settings, database: Database, store: ObjectStore) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+        self._redis = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+
+    def reconcile(self) -> None:
+        """Does every step; one that fails is logged and does not keep the others from running."""
+        steps: dict[str, Callable[[Session], int]] = {
+            "items_set_aside": self._set_aside,
+            "leases_expired": self._requeue_expired,
+            "messages_lost": self._resend_stale,
+            "jobs_abandoned": lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE)),
+            "objects_deleted": self._delete_doomed,
+            "uploads_swept": self._sweep_uploads,
+        }
+        for event, step in steps.items():
+            try:
+                with transaction(self._database) as session:
+                    count = step(session)
+            except UnavailableError as exc:
+                log.warning("reconcile_failed", step=event, code=exc.code)
+                continue
+            if count:
+                log.warning(event, count=count)
+
+    def _set_aside(self, session: Session) -> int:
+        return len(ledger.set_aside(session, max_attempts=self._settings.max_attempts))
+
+    def _requeue_expired(self, session: Session) -> int:
+        requeued = ledger.requeue_expired(session, max_attempts=self._settings.max_attempts)
+        if requeued:
+            nudge.notify(session)
+        return len(requeued)
+
+    def _resend_stale(self, session: Session) -> int:
+        after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
+        stale = ledger.resend_stale(session, after_s=after_s)
+        if stale:
+            nudge.notify(session)
+        return len(stale)
+
+    def _queue_is_empty(self) -> bool:
+        """False too where Redis is away: then nothing could be sent again anyway."""
+        try:
+            return int(self._redis.llen(QUEUE)) == 0
+        except redis.RedisError:
+            return False
+
+    def _delete_doomed(self, session: Session) -> int:
+        keys = erase.doomed_objects(session)
+        self._store.delete(keys)
+        erase.forget_objects(session, keys)
+        return len(keys)
+
+    def _sweep_uploads(self, session: Session) -> int:
+        uploads = erase.abandoned_uploads(session, UPLOAD_AGE)
+        for upload_id in uploads:
+            erase.sweep_upload(session, self._store, upload_id)
+        return len(uploads)
+
+
+def run(settings: Settings) -> None:
+    """Reconciles at once, then time and again until SIGINT or SIGTERM."""
+    stop = StopSignal()
+    database = make_database(settings.database or "", pool_size=1, max_overflow=0)
+    reconciler = Reconciler(settings, database, ObjectStore.from_settings(settings))
+    while not stop:
+        reconciler.reconcile()
+        stop.wait(settings.reconcile_every_s)
+    database.dispose()
+
+
+def main() -> int:
+    """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
+    try:
+        settings = load_settings().require_stores()
+    except SettingsError as exc:
+        sys.stderr.write(f"facebatch: {exc}\n")
+        return 2
+    configure_logs(settings.log_level)
+    run(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

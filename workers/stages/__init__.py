@@ -1,0 +1,1 @@
+"""The stages of a chunk: claim, compute, record."""

@@ -1,0 +1,62 @@
+"""A chunk from claim to record, and what becomes of it when a store fails on the way."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from db.errors import UnavailableError
+from db.ledger import Claim, claim, release
+from db.record import Outcome, record
+from db.session import transaction
+from workers.context import WorkerContext
+from workers.retry import retrying
+from workers.stages.compute import compute
+from workers.stages.lease import Lease
+
+log = structlog.get_logger()
+HAND_BACK_DELAY_S = 2.0
+"""A store that was away for a whole lease is given a moment before the next worker asks it."""
+
+
+def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
+    """Claims what it can of the items, computes them and records the outcomes.
+
+    Where a store stays away, the items are handed back uncounted; where even that fails, their
+    leases run out and the reconciler hands them on. Nothing is lost either way.
+    """
+    settings = context.settings
+    try:
+        with transaction(context.database) as session:
+            claims = claim(
+                session,
+                item_ids,
+                lease_s=settings.lease_s,
+                max_attempts=settings.max_attempts,
+            )
+    except UnavailableError as exc:
+        log.warning("claim_failed", code=exc.code, items=len(item_ids))
+        return  # Unclaimed items are sent again.
+    if not claims:
+        return  # Another worker got there first.
+    lease = Lease(context.database, claims, lease_s=settings.lease_s)
+    try:
+        outcomes = compute(context, claims, lease)
+        done = retrying(lambda: _record(context, outcomes), for_s=settings.lease_s)
+    except UnavailableError as exc:
+        log.warning("chunk_handed_back", code=exc.code, items=len(claims))
+        _hand_back(context, claims)
+        return
+    log.info("chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done))
+
+
+def _record(context: WorkerContext, outcomes: Sequence[Outcome]) -> set[int]:
+    with transaction(context.database) as session:
+        return record(session, outcomes)
+
+
+def _hand_back(context: WorkerContext, claims: Sequence[Claim]) -> None:
+    try:
+        with transaction(context.database) as session:
+            release(session, claims, delay_s=HAND_BACK_DELAY_S)
+    except UnavailableError as exc:
+        log.warning("hand_back_failed", code=exc.code, items=len(claims))
