@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -61,26 +61,24 @@ def _extracted(
     known = _known(context, claims)
     fresh: dict[uuid.UUID | None, Claim] = {}
     for claim in claims:
-        if claim.extraction_id not in known:
+        if (claim.extraction_id or 0) not in known:
             fresh.setdefault(claim.photo_id, claim)
     by_photo = _extract(context, fresh.values(), lease)
     return {
-        claim.item_id: known[claim.extraction_id]
-        if claim.extraction_id in known
-        else by_photo[claim.photo_id]
+        claim.item_id: known.get(claim.extraction_id or 0) or by_photo[claim.photo_id]
         for claim in claims
     }
 
 
-def _known(context: WorkerContext, claims: Iterable[Claim]) -> dict[int | None, Extracted]:
+def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, PhotoFaces]:
     """Faces that an earlier job found, by the extraction's id."""
     wanted = {claim.extraction_id for claim in claims if claim.extraction_id is not None}
     if not wanted:
         return {}
 
-    def load() -> dict[int | None, Extracted]:
+    def load() -> Mapping[int, PhotoFaces]:
         with transaction(context.database) as session:
-            return {key: faces for key, faces in load_extractions(session, wanted).items()}
+            return load_extractions(session, wanted)
 
     return retrying(load, for_s=context.settings.lease_s)
 
