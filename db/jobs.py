@@ -90,6 +90,22 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     return len(added)
 
 
+def add_known_items(
+    session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequence[NewItem]
+) -> list[NewItem]:
+    """Adds those of the photos whose bytes the tenant has; returns the others, to be sent.
+
+    Raises what `add_items` raises.
+    """
+    query = select(Photo.sha256).where(
+        Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items})
+    )
+    # KEY SHARE: the photos cannot be deleted before the items that need them are there.
+    known = set(session.scalars(query.with_for_update(read=True, key_share=True)))
+    add_items(session, tenant_id, job_id, [item for item in items if item.sha256 in known])
+    return [item for item in items if item.sha256 not in known]
+
+
 def seal_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     """Says that no further photos come; sealing twice is no error. Raises `EmptyJobError`."""
     job = _lock_job(session, tenant_id, job_id)
@@ -229,29 +245,38 @@ def _photo_ids(
     photos: dict[bytes, uuid.UUID] = {}
     # In order of the hash, so that two submissions of the same photos do not wait in a ring.
     for item in sorted(items, key=lambda item: item.sha256 or b""):
-        if item.sha256 is None or item.object_key is None:
+        if item.sha256 is None:
             continue
-        made = session.scalars(
-            insert(Photo)
-            .values(
-                id=new_id(),
-                tenant_id=tenant_id,
-                sha256=item.sha256,
-                size_bytes=item.size_bytes,
-                object_key=item.object_key,
-            )
-            .on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
-            .returning(Photo.id)
-        ).one_or_none()
+        made = None if item.object_key is None else _insert_photo(session, tenant_id, item)
         if made is None:
-            session.add(DoomedObject(object_key=item.object_key, tenant_id=tenant_id))
-            query = select(Photo.id).where(
-                Photo.tenant_id == tenant_id, Photo.sha256 == item.sha256
-            )
-            made = session.scalars(query.with_for_update(read=True, key_share=True)).one()
+            made = _known_photo(session, tenant_id, item)
         photos[item.sha256] = made
     session.flush()
     return photos
+
+
+def _insert_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID | None:
+    """The new photo's id; None where the tenant has these bytes already."""
+    return session.scalars(
+        insert(Photo)
+        .values(
+            id=new_id(),
+            tenant_id=tenant_id,
+            sha256=item.sha256,
+            size_bytes=item.size_bytes,
+            object_key=item.object_key,
+        )
+        .on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
+        .returning(Photo.id)
+    ).one_or_none()
+
+
+def _known_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID:
+    """The id of the photo with these bytes; an object that was sent once more is doomed."""
+    if item.object_key is not None:
+        session.add(DoomedObject(object_key=item.object_key, tenant_id=tenant_id))
+    query = select(Photo.id).where(Photo.tenant_id == tenant_id, Photo.sha256 == item.sha256)
+    return session.scalars(query.with_for_update(read=True, key_share=True)).one()
 
 
 def _add_item(session: Session, job: Job, item: NewItem, photos: dict[bytes, uuid.UUID]) -> bool:

@@ -1,0 +1,78 @@
+# `make` lists the targets. Each sets up what it needs, at its first run.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python on the PATH that is 3.11 or later and can make virtual environments.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --require-hashes
+# The checkout itself: nothing of it is copied, and nothing is fetched for it.
+SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+.PHONY: help demo up down status test lint format lock clean
+
+help: ## List the targets
+	@echo "facebatch: who is in these photos?"
+	@echo
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo PEOPLE=dir PHOTOS=dir runs the demo on your own photos."
+
+demo: $(VENV)/local ## Set everything up, find the people of a sample in its photos, go on serving
+	@$(BIN)/facebatch demo $(if $(PEOPLE),--people "$(PEOPLE)") $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+up: $(VENV)/local ## Serve until interrupted
+	@$(BIN)/facebatch up
+
+down: $(VENV)/local ## Stop what `make demo` left serving
+	@$(BIN)/facebatch down
+
+status: $(VENV)/local ## Show the parts of the local stack
+	@$(BIN)/facebatch status
+
+test: $(VENV)/dev ## Run every test
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/dev ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## Put the code into its usual form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" pyproject.toml $(LOCK_ARGS)
+lock: $(VENV)/dev ## Pin the dependencies anew (LOCK_ARGS=--upgrade: at their latest versions)
+	$(UV_COMPILE) --extra web -o requirements/web.txt
+	$(UV_COMPILE) --extra worker -o requirements/worker.txt
+	$(UV_COMPILE) --extra web --extra worker --extra local -o requirements/local.txt
+	$(UV_COMPILE) --extra web --extra worker --extra local --extra dev -o requirements/dev.txt
+
+clean: ## Remove the virtual environment and caches (never the stack's data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "facebatch needs Python 3.11 or later with its venv module" \
+		"(on Debian and Ubuntu: apt-get install python3-venv); or name one: make PYTHON=..." >&2; \
+		exit 1; }
+	@echo "Making a virtual environment in $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/local: requirements/local.txt pyproject.toml | $(BIN)/python
+	@echo "Installing facebatch and what it needs (about a minute, 0.8 GB)"
+	@$(INSTALL) -r requirements/local.txt
+	@$(SELF)
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing facebatch and what its tests need (about a minute, 0.9 GB)"
+	@$(INSTALL) -r requirements/dev.txt
+	@$(SELF)
+	@touch $@

@@ -1,0 +1,86 @@
+"""`facebatch match`: who is in these photos?"""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cli.client import Client
+from cli.matching import Matcher, MatchedPhoto, MatchOptions
+from cli.output import stdout, whole_file, write_jsonl, writer_for
+from cli.progress import steps_for
+from cli.scan import FolderError, find_people, find_photos
+from cli.stack.session import running_stack
+from db.models import MultipleFaces
+from db.settings import Settings, load_settings
+from pipeline.specs import DEFAULT_ENGINE
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--people", "people_dir", type=FOLDER, required=True, metavar="DIR",
+              help="Who to look for: a sub-folder per person, or photos named for them.")  # fmt: skip
+@click.option("--photos", "photos_dir", type=FOLDER, required=True, metavar="DIR",
+              help="Where to look: all photos below this folder.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write to FILE, as CSV where it ends in .csv, else as JSON lines. "
+              "Default: JSON lines on standard output.")  # fmt: skip
+@click.option("--threshold", "threshold_distance",
+              type=click.FloatRange(0, DEFAULT_ENGINE.max_distance, min_open=True), metavar="T",
+              help="Distance up to which a face is taken for a person. "
+              f"Default: {DEFAULT_ENGINE.threshold_distance}.")  # fmt: skip
+@click.option("--top", "top_k", type=click.IntRange(1, 100), default=5, show_default=True,
+              metavar="K", help="Candidates to list for each face.")  # fmt: skip
+@click.option("--multiple-faces", type=click.Choice([one.value for one in MultipleFaces]),
+              default=MultipleFaces.REFUSE.value, show_default=True,
+              help="What to do with a person's photo that shows several faces.")  # fmt: skip
+def match(
+    people_dir: Path,
+    photos_dir: Path,
+    out: Path | None,
+    threshold_distance: float | None,
+    top_k: int,
+    multiple_faces: str,
+) -> None:
+    """Find the people of one folder in the photos of another.
+
+    Uses the local stack of this home; where none is running, it starts one and stops it at the
+    end. Exit status: 0 when every photo has its result, 1 when not, 2 for bad arguments.
+    """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {out} does not exist", param_hint="--out")
+    options = MatchOptions(
+        threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
+    )
+    settings = load_settings()
+    with matched_photos(settings, people_dir, photos_dir, options) as photos:
+        if out is None:
+            write_jsonl(photos, stdout())
+        else:
+            with whole_file(out) as file:
+                writer_for(out)(photos, file)
+
+
+@contextlib.contextmanager
+def matched_photos(
+    settings: Settings, people_dir: Path, photos_dir: Path, options: MatchOptions
+) -> Iterator[Iterator[MatchedPhoto]]:
+    """Runs the match on a stack that is there or is started for it; yields the results."""
+    try:
+        people, photos = find_people(people_dir), find_photos(photos_dir)
+    except FolderError as exc:
+        raise click.UsageError(str(exc)) from exc
+    for name in people.empty:
+        warn(f"{people_dir / name} holds no photo, so nobody is looked for by that name")
+    if photos.left_out:
+        warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
+    with running_stack(settings) as stack, Client(stack.api_url) as client:
+        yield Matcher(client, steps_for(), warn).match(people, photos, options)
+
+
+def warn(message: str) -> None:
+    """A line for the user that is no result."""
+    print(f"facebatch: {message}", file=sys.stderr, flush=True)

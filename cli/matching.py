@@ -1,0 +1,236 @@
+"""The main job: enrol the people of one folder, find them in the photos of another."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.client import ApiError, Client, Json, PhotoFile
+from cli.progress import Step, Steps
+from cli.scan import FoundPeople, FoundPhotos
+from cli.submission import Submission
+from pipeline.errors import FaceBatchError
+from pipeline.specs import DEFAULT_ENGINE
+
+POLL_S = 0.3
+
+
+class NobodyEnrolledError(FaceBatchError):
+    """No photo of any person could be enrolled, so there is nobody to look for."""
+
+    code = "nobody_enrolled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A person near a face."""
+
+    subject: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedFace:
+    """A face and who it is; `subject` is None where nobody is near enough."""
+
+    face: int
+    box: tuple[int, int, int, int]
+    subject: str | None
+    distance: float | None
+    """To the nearest person, match or not; None where the gallery is empty."""
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedPhoto:
+    """How one photo ended."""
+
+    photo: str
+    status: str
+    error: str | None
+    faces: tuple[MatchedFace, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOptions:
+    """What the user may choose."""
+
+    threshold_distance: float | None
+    top_k: int
+    multiple_faces: str
+
+
+class Matcher:
+    """Runs one match against one server."""
+
+    def __init__(self, client: Client, steps: Steps, warn: Callable[[str], None]) -> None:
+        self._client = client
+        self._steps = steps
+        self._warn = warn
+
+    def match(
+        self, people: FoundPeople, photos: FoundPhotos, options: MatchOptions
+    ) -> Iterator[MatchedPhoto]:
+        """Every photo with its result, in the order of `photos`, once all have ended."""
+        gallery_id = self._enrol(people, options)
+        return self._identify(gallery_id, photos, options)
+
+    def _enrol(self, people: FoundPeople, options: MatchOptions) -> str:
+        """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
+        name, others = _gallery_name(people, options)
+        self._drop_outdated(name, others)
+        gallery_id = self._client.ensure_gallery(name)
+        job_id = self._client.open_job(
+            kind="enrol", gallery=gallery_id, multiple_faces=options.multiple_faces
+        )
+        ids: dict[str, Path] = {}
+        total = sum(len(paths) for paths in people.photos.values())
+        with Step(self._steps, "enrolling photos", total) as step:
+            submission = Submission(client=self._client, job_id=job_id)
+            subjects = self._client.subjects(gallery_id)
+            for person, paths in people.photos.items():
+                subject_id = subjects.get(person) or self._client.ensure_subject(gallery_id, person)
+                relative = [path.relative_to(people.root).as_posix() for path in paths]
+                files = _photo_files(people.root, relative)
+                ids |= {file.client_id: file.path for file in files}
+                submission.add(files, subject_id=subject_id)
+            self._finish(submission, step)
+        enrolled = self._warn_of_people(submission, ids)
+        if not enrolled:
+            raise NobodyEnrolledError(
+                f"no photo in {people.root} shows exactly one face that could be enrolled"
+            )
+        return gallery_id
+
+    def _drop_outdated(self, name: str, others: str) -> None:
+        """Deletes what an earlier match enrolled from this folder, when it was different."""
+        for gallery in list(self._client.galleries()):
+            if gallery["name"].startswith(others) and gallery["name"] != name:
+                self._client.delete_gallery(gallery["id"])
+
+    def _warn_of_people(self, submission: Submission, ids: Mapping[str, Path]) -> int:
+        """Says which photos of people were not enrolled; returns how many were."""
+        enrolled = 0
+        for client_id, code in submission.refused.items():
+            self._warn(f"{ids[client_id]} was not enrolled: {code}")
+        for item in self._client.results(submission.job_id):
+            if item["status"] == "done":
+                enrolled += 1
+                continue
+            error = item["error"]
+            reason = error["detail"] if error else "no face was found in it"
+            self._warn(f"{ids[item['client_id']]} was not enrolled: {reason}")
+        return enrolled
+
+    def _identify(
+        self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
+    ) -> Iterator[MatchedPhoto]:
+        wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
+        if options.threshold_distance is not None:
+            wanted["threshold"] = options.threshold_distance
+        job_id = self._client.open_job(**wanted)
+        files = _photo_files(photos.root, photos.relative)
+        submission = Submission(client=self._client, job_id=job_id)
+        with Step(self._steps, "matching photos", len(files)) as step:
+            try:
+                submission.add(files, progress=lambda _sent: self._show(submission, step))
+                self._finish(submission, step)
+            except KeyboardInterrupt:
+                self._client.cancel(job_id)
+                raise
+        names = {file.client_id: name for file, name in zip(files, photos.relative, strict=True)}
+        return _in_order(names, submission.refused, self._client.results(job_id))
+
+    def _finish(self, submission: Submission, step: Step) -> None:
+        """Seals the job and waits until all its photos have ended."""
+        try:
+            self._client.seal(submission.job_id)
+        except ApiError as exc:
+            if exc.code != "job_empty":
+                raise
+            self._client.cancel(submission.job_id)
+        while not self._show(submission, step):
+            time.sleep(POLL_S)
+
+    def _show(self, submission: Submission, step: Step) -> bool:
+        """Shows how far the job is; True once it has ended."""
+        job = self._client.job(submission.job_id)
+        counts = job["counts"]
+        ended = counts["total"] - counts["queued"] - counts["running"]
+        step.at(ended + len(submission.refused))
+        return job["finished_at"] is not None
+
+
+def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
+    """A name that changes with the people's photos, and the part that goes by their folder."""
+    folder = hashlib.sha256(str(people.root.resolve()).encode("utf-8", "surrogateescape"))
+    content = hashlib.sha256(f"{DEFAULT_ENGINE.name} {DEFAULT_ENGINE.version}".encode())
+    content.update(options.multiple_faces.encode())
+    for person, paths in people.photos.items():
+        for path in paths:
+            content.update(f"\n{person}\t".encode("utf-8", "surrogateescape"))
+            try:
+                content.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError:
+                content.update(b"unreadable")
+    others = f"match-{folder.hexdigest()[:16]}-"
+    return others + content.hexdigest()[:16], others
+
+
+def _photo_files(root: Path, relative: Sequence[str]) -> list[PhotoFile]:
+    return [PhotoFile(client_id=_client_id(name), path=root / name) for name in relative]
+
+
+def _client_id(relative: str) -> str:
+    """The path itself where it can travel as a file name, else a hash of it."""
+    if len(relative) <= 500 and relative.isprintable():
+        return relative
+    return "#" + hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _in_order(
+    names: Mapping[str, str], refused: Mapping[str, str], items: Iterator[Json]
+) -> Iterator[MatchedPhoto]:
+    """Results in the order of `names`.
+
+    Items come in the order in which they were added, which differs within a batch only: photos
+    that the server knew went first. So few are held back at a time.
+    """
+    early: dict[str, Json] = {}
+    for client_id, name in names.items():
+        if client_id in refused:
+            yield MatchedPhoto(photo=name, status="failed", error=refused[client_id], faces=())
+            continue
+        while client_id not in early:
+            item = next(items)
+            early[item["client_id"]] = item
+        yield _matched(name, early.pop(client_id))
+
+
+def _matched(name: str, item: Json) -> MatchedPhoto:
+    error = item["error"]
+    return MatchedPhoto(
+        photo=name,
+        status=item["status"],
+        error=error["code"] if error else None,
+        faces=tuple(_face(face) for face in item["faces"]),
+    )
+
+
+def _face(face: Json) -> MatchedFace:
+    left, top, right, bottom = face["box"]
+    return MatchedFace(
+        face=face["face"],
+        box=(left, top, right, bottom),
+        subject=face["subject"]["name"] if face["subject"] else None,
+        distance=_rounded(face["distance"]),
+        candidates=tuple(
+            Candidate(subject=one["subject"]["name"], distance=round(one["distance"], 6))
+            for one in face["candidates"]
+        ),
+    )
+
+
+def _rounded(distance: float | None) -> float | None:
+    return None if distance is None else round(distance, 6)

@@ -1,0 +1,98 @@
+"""Writes matched photos as JSON lines, as CSV, or as a table for people."""
+
+import contextlib
+import csv
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from cli.matching import MatchedPhoto
+
+COLUMNS = ("photo", "status", "face", "left", "top", "right", "bottom", "subject", "distance",
+           "candidates", "error")  # fmt: skip
+Writer = Callable[[Iterable[MatchedPhoto], TextIO], None]
+
+
+def write_jsonl(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
+    """One line a face; one line a photo that has none or failed."""
+    for photo in photos:
+        for line in _lines(photo):
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_csv(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
+    """The same lines as columns; candidates as `name=distance`, nearest first, in JSON."""
+    writer = csv.DictWriter(stream, COLUMNS, restval="")
+    writer.writeheader()
+    for photo in photos:
+        for line in _lines(photo):
+            if "box" in line:
+                box = line.pop("box")
+                line |= dict(zip(("left", "top", "right", "bottom"), box, strict=True))
+                line["candidates"] = json.dumps(line["candidates"], ensure_ascii=False)
+            writer.writerow(line)
+
+
+def writer_for(path: Path) -> Writer:
+    """The writer that a file's name asks for: CSV for `.csv`, JSON lines for all others."""
+    return write_csv if path.suffix.lower() == ".csv" else write_jsonl
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A stream that becomes `path` when all is written, and leaves nothing where it is not."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        os.fchmod(handle, 0o666 & ~_umask())
+        with os.fdopen(
+            handle, "w", encoding="utf-8", newline="", errors="backslashreplace"
+        ) as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def table(photos: Iterable[MatchedPhoto]) -> str:
+    """Lines of photo, face, person and distance, in columns, under a heading."""
+    rows = [("photo", "face", "person", "distance")]
+    for photo in photos:
+        if not photo.faces:
+            reason = photo.error or photo.status
+            rows.append((photo.photo, "-", f"({reason})", "-"))
+        for face in photo.faces:
+            distance = "-" if face.distance is None else f"{face.distance:.3f}"
+            rows.append((photo.photo, str(face.face), face.subject or "(unknown)", distance))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    lines = ["  ".join(line).rstrip() for line in cells]
+    return "\n".join([lines[0], "-" * (sum(widths) + 6), *lines[1:]])
+
+
+def stdout() -> TextIO:
+    """Standard output, in UTF-8 whatever the locale; odd file names are escaped."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return sys.stdout
+
+
+def _lines(photo: MatchedPhoto) -> Iterator[dict[str, object]]:
+    head: dict[str, object] = {"photo": photo.photo, "status": photo.status}
+    if not photo.faces:
+        yield head | ({"error": photo.error} if photo.error else {})
+    for face in photo.faces:
+        body = asdict(face)
+        yield head | body | {"box": list(face.box), "candidates": list(body["candidates"])}
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,96 @@
+"""Finds people and photos in folders."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import FaceBatchError
+
+# What calls itself a photo is taken for one, in formats that we can't read too: those fail by
+# name instead of going missing. Everything else that lies about in an archive is left out.
+PHOTO_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .heic .heif .avif .jp2 .jxl".split()
+)
+
+
+class FolderError(FaceBatchError):
+    """A folder that was named is missing, unreadable, or has nothing to work on."""
+
+    code = "folder_unusable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPhotos:
+    """Photos below a folder, as sorted paths relative to it, and how many files were left out."""
+
+    root: Path
+    relative: tuple[str, ...]
+    left_out: int
+
+    def path(self, relative: str) -> Path:
+        """Where the photo lies."""
+        return self.root / relative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPeople:
+    """Photos by person."""
+
+    root: Path
+    photos: dict[str, tuple[Path, ...]]
+    empty: tuple[str, ...]
+    """Sub-folders without a photo."""
+
+
+def find_photos(folder: Path) -> FoundPhotos:
+    """All photos below `folder`, however deep; raises `FolderError` where there is none."""
+    relative, left_out = [], 0
+    for path in _files(folder):
+        if path.suffix.lower() in PHOTO_SUFFIXES:
+            relative.append(path.relative_to(folder).as_posix())
+        else:
+            left_out += 1
+    if not relative:
+        raise FolderError(f"{folder} holds no photos (files ending in .jpg, .png and the like)")
+    return FoundPhotos(root=folder, relative=tuple(sorted(relative)), left_out=left_out)
+
+
+def find_people(folder: Path) -> FoundPeople:
+    """The people in `folder`: a sub-folder for each, or files that are named for them.
+
+    Raises `FolderError` where there is nobody.
+    """
+    photos: dict[str, list[Path]] = defaultdict(list)
+    for path in _files(folder):
+        if path.suffix.lower() in PHOTO_SUFFIXES:
+            below = path.relative_to(folder).parts
+            photos[below[0] if len(below) > 1 else path.stem].append(path)
+    if not photos:
+        raise FolderError(
+            f"{folder} holds nobody: put a sub-folder per person into it, or photos named for them"
+        )
+    folders = {entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry)}
+    return FoundPeople(
+        root=folder,
+        photos={name: tuple(sorted(paths)) for name, paths in sorted(photos.items())},
+        empty=tuple(sorted(folders - photos.keys())),
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder` that is not hidden, nor in a hidden folder."""
+    if not folder.is_dir():
+        raise FolderError(f"{folder} is no folder")
+
+    def refuse(exc: OSError) -> None:
+        raise FolderError(f"{exc.filename} cannot be read: {exc.strerror}") from exc
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(here, name) for name in files if not name.startswith("."))
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".")
