@@ -27,7 +27,9 @@ def test_every_spec_can_be_loaded_and_nothing_else() -> None:
 
 def test_errors_and_specs_load_no_library_for_pixels() -> None:
     heavy = "{'dlib', 'numpy', 'PIL', 'onnxruntime', 'cv2'}"
-    code = f"import sys, pipeline.errors, pipeline.specs; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = (
+        f"import sys, pipeline.errors, pipeline.specs; sys.exit(bool({heavy} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
