@@ -7,12 +7,13 @@ import subprocess
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from pipeline.decode import decode
 from pipeline.engines import load_engine
@@ -94,6 +95,7 @@ def test_the_array_is_upright_whatever_the_exif_orientation(
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     assert np.array_equal(_decode(data), np.array(expected.convert("RGB")))
     assert _decode(data).shape == ((60, 90, 3) if orientation < 5 else (90, 60, 3))
+    assert _decode(data).flags.c_contiguous
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -378,6 +380,46 @@ def test_messages_hold_no_bytes_of_the_photo() -> None:
         with pytest.raises(PhotoError) as caught:
             _decode(data)
         assert "4111" not in str(caught.value)
+
+
+# Pillow's readers have raised every one of these on some bytes; no file shows them all at once.
+NONSENSE = (OSError, EOFError, SyntaxError, ValueError, TypeError, KeyError, IndexError)
+NONSENSE += (OverflowError, ZeroDivisionError, AttributeError, AssertionError, RuntimeError)
+NONSENSE += (NotImplementedError, RecursionError, UnicodeDecodeError, struct.error, zlib.error)
+
+
+def _raiser(error: type[Exception]) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error("utf-8", b"", 0, 1, "") if error is UnicodeDecodeError else error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", NONSENSE)
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_whatever_the_reader_raises_the_photo_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch, step: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, step, _raiser(error))
+    with pytest.raises(TruncatedImageError):
+        _decode(FILES["png"])
+
+
+@pytest.mark.parametrize("error", [*NONSENSE, MemoryError])
+def test_whatever_reading_exif_raises_the_photo_is_taken_as_upright(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(Image.Image, "getexif", _raiser(error))
+    assert np.array_equal(_decode(FILES["png"]), np.array(_scene()))
+
+
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_an_image_that_memory_does_not_hold_is_too_large(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, step, _raiser(MemoryError))
+    with pytest.raises(ImageTooLargeError, match="send a smaller one"):
+        _decode(FILES["png"])
 
 
 SEEDS = ("cmyk jpeg", "jpeg", "palette png", "animated webp", "lossless webp", "tiff", "lzw tiff")
