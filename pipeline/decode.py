@@ -166,6 +166,7 @@ def _strip_to_rgb(strip: Image.Image) -> RgbImage:
     if strip.mode in _GREY_16_MODES:
         grey = (np.asarray(strip) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    strip.info.pop("transparency", None)  # Else `convert` warns that it is lost.
     return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
 
 
