@@ -21,8 +21,7 @@ Writer = Callable[[Iterable[MatchedPhoto], TextIO], None]
 def write_jsonl(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
     """One line a face; one line a photo that has none or failed."""
     for photo in photos:
-        for line in _lines(photo):
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(photo))
 
 
 def write_csv(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:

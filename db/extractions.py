@@ -26,7 +26,7 @@ def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[in
         .where(Face.extraction_id.in_(wanted))
         .order_by(Face.extraction_id, Face.ordinal)
     )
-    for face, vector in rows.tuples():
+    for face, vector in rows:
         flat = face.landmarks_px
         faces[face.extraction_id].append(
             FoundFace(

@@ -84,7 +84,7 @@ def _candidates(
         .join(Subject, Subject.id == Candidate.subject_id)
         .where(Candidate.item_id.in_(item_ids))
         .order_by(Candidate.item_id, Candidate.face_id, Candidate.rank)
-    ).tuples():
+    ):
         near = found[candidate.item_id, candidate.face_id]
         near.append(
             CandidateView(
@@ -110,7 +110,7 @@ def _enrolled(
         .join(Embedding, Embedding.id == Template.embedding_id)
         .where(Template.subject_id.in_(wanted))
     )
-    return {(subject_id, face_id) for subject_id, face_id in rows.tuples()}
+    return {(subject_id, face_id) for subject_id, face_id in rows}
 
 
 def _face_view(face: Face, candidates: Sequence[CandidateView], *, enrolled: bool) -> FaceView:

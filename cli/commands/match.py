@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cli.client import Client
-from cli.matching import Matcher, MatchedPhoto, MatchOptions
+from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, whole_file, write_jsonl, writer_for
 from cli.progress import steps_for
 from cli.scan import FolderError, find_people, find_photos

@@ -1,0 +1,75 @@
+"""Databases of their own for tests, on the run's PostgreSQL."""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from ledger_kit import Kit
+
+from db.prepare import migrate
+from db.session import Database, make_database, transaction
+from db.settings import Settings
+from db.tenants import ensure_model, ensure_tenant
+from pipeline.specs import DEFAULT_ENGINE
+
+TEMPLATE = "migrated"
+
+
+def _execute(url: str, statement: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def _sibling(url: str, name: str) -> str:
+    return url.rsplit("/", 1)[0] + "/" + name
+
+
+@pytest.fixture(scope="session")
+def migrated_url(stores: Settings) -> str:
+    """The address of a database with the schema, to be copied."""
+    url = stores.database or ""
+    _execute(url, f"CREATE DATABASE {TEMPLATE}")
+    migrated = _sibling(url, TEMPLATE)
+    database = make_database(migrated)
+    migrate(database)
+    database.dispose()
+    return migrated
+
+
+@pytest.fixture
+def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
+    """A fresh database with the schema."""
+    url, name = stores.database or "", f"t{uuid.uuid4().hex}"
+    _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _sibling(url, name)
+    _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A pool on a fresh database."""
+    database = make_database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def kit(database: Database) -> Kit:
+    """The owner."""
+    return _kit(database, "owner")
+
+
+@pytest.fixture
+def stranger(database: Database) -> Kit:
+    """Another tenant in the same database."""
+    return _kit(database, "stranger")
+
+
+def _kit(database: Database, name: str) -> Kit:
+    with transaction(database) as session:
+        ensure_model(session, DEFAULT_ENGINE)
+        return Kit(database=database, tenant_id=ensure_tenant(session, name))

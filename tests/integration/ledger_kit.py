@@ -1,0 +1,135 @@
+"""What tests of the ledger share: photos without pixels, faces without photos."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from db import galleries, jobs, subjects
+from db.ledger import Claim, claim, dispatch
+from db.models import ItemState, JobKind
+from db.record import EnrolFace, Outcome, record
+from db.search import nearest
+from db.session import Database, transaction
+from db.views import JobView, NewItem, NewJob
+from pipeline.faces import Box, Face, PhotoFaces
+from pipeline.specs import DEFAULT_ENGINE
+
+LEASE_S = 60.0
+MAX_ATTEMPTS = 3
+
+
+def embedding(seed: int, *, shift: float = 0.0) -> np.ndarray:
+    """A unit vector of its own for each seed, moved a little by `shift`."""
+    vector = np.random.default_rng(seed).normal(size=DEFAULT_ENGINE.dimension)
+    vector = vector / np.linalg.norm(vector) + shift / np.sqrt(DEFAULT_ENGINE.dimension)
+    return vector.astype(np.float32)
+
+
+def photo_of(*seeds: int, shift: float = 0.0) -> PhotoFaces:
+    """A photo that shows one face for each seed, side by side, each larger than the last."""
+    return PhotoFaces(
+        width_px=640,
+        height_px=480,
+        faces=tuple(
+            Face(
+                box=Box(left=100 * n, top=10, right=100 * n + 50 + n, bottom=60 + n),
+                landmarks=((1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0), (9.0, 10.0)),
+                score=1.5,
+                embedding=embedding(seed, shift=shift),
+            )
+            for n, seed in enumerate(seeds)
+        ),
+    )
+
+
+def item(name: str, content: str | None = None, **more: object) -> NewItem:
+    """A photo whose bytes are known by `content` (default: its name)."""
+    return NewItem(
+        name=name,
+        client_id=name,
+        sha256=hashlib.sha256((content or name).encode()).digest(),
+        size_bytes=1,
+        object_key=f"{uuid.uuid4()}/0",
+        **more,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """One tenant in one database."""
+
+    database: Database
+    tenant_id: int
+
+    def gallery(self, name: str = "people") -> uuid.UUID:
+        with transaction(self.database) as session:
+            return galleries.ensure_gallery(session, self.tenant_id, name=name, spec=DEFAULT_ENGINE)
+
+    def subject(self, gallery_id: uuid.UUID, name: str) -> uuid.UUID:
+        with transaction(self.database) as session:
+            return subjects.create_subject(session, self.tenant_id, gallery_id, name=name).id
+
+    def job(self, *items: NewItem, seal: bool = True, **wanted: object) -> uuid.UUID:
+        wanted = {"kind": JobKind.DETECT, "gallery_id": None} | wanted
+        with transaction(self.database) as session:
+            job_id = jobs.create_job(session, self.tenant_id, NewJob(**wanted))
+            if items:
+                jobs.add_items(session, self.tenant_id, job_id, items)
+            if seal:
+                jobs.seal_job(session, self.tenant_id, job_id)
+        return job_id
+
+    def view(self, job_id: uuid.UUID) -> JobView:
+        with transaction(self.database) as session:
+            return jobs.get_job(session, self.tenant_id, job_id)
+
+    def dispatch(self, *, chunk_items: int = 16, in_flight: int = 4) -> list[list[int]]:
+        with transaction(self.database) as session:
+            return dispatch(session, chunk_items=chunk_items, chunks_in_flight=in_flight, workers=1)
+
+    def claim(self, ids: Sequence[int], *, lease_s: float = LEASE_S) -> list[Claim]:
+        with transaction(self.database) as session:
+            return claim(session, ids, lease_s=lease_s, max_attempts=MAX_ATTEMPTS)
+
+    def claim_all(self, *, lease_s: float = LEASE_S) -> list[Claim]:
+        ids = [item_id for chunk in self.dispatch() for item_id in chunk]
+        return self.claim(ids, lease_s=lease_s)
+
+    def record(self, *outcomes: Outcome) -> set[int]:
+        with transaction(self.database) as session:
+            return record(session, outcomes)
+
+    def enrol(self, gallery_id: uuid.UUID, name: str, seed: int) -> uuid.UUID:
+        """A subject with one template."""
+        subject_id = self.subject(gallery_id, name)
+        self.job(
+            item(f"{name}-{seed}", subject_id=subject_id),
+            kind=JobKind.ENROL,
+            gallery_id=gallery_id,
+        )
+        (claimed,) = self.claim_all()
+        self.record(done(claimed, photo_of(seed), enrol=EnrolFace(ordinal=0)))
+        return subject_id
+
+    def searched(self, claimed: Claim, faces: PhotoFaces) -> Outcome:
+        """The outcome of an identification, with its candidates from the gallery."""
+        with transaction(self.database) as session:
+            near = nearest(
+                session,
+                self.tenant_id,
+                claimed.gallery_id,
+                [face.embedding for face in faces.faces],
+                top_k=claimed.top_k,
+            )
+        return done(claimed, faces, candidates=tuple(map(tuple, near)))
+
+
+def done(claimed: Claim, faces: PhotoFaces, **more: object) -> Outcome:
+    return Outcome(claim=claimed, state=ItemState.DONE, faces=faces, **more)
+
+
+def failed(claimed: Claim, code: str = "not_an_image") -> Outcome:
+    return Outcome(claim=claimed, state=ItemState.FAILED, error_code=code, error_detail="x")
