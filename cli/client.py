@@ -115,7 +115,7 @@ class Client:
     def add_photos(
         self, job_id: str, photos: Sequence[PhotoFile], *, subject_id: str | None = None
     ) -> None:
-        """Sends photos; raises `ApiError` where one is refused, `OSError` where one is unreadable."""
+        """Sends photos; raises `ApiError` where one is refused, `OSError` where a file is."""
 
         def send() -> httpx.Response:
             with ExitStack() as opened:

@@ -63,7 +63,7 @@ class BarSteps:
 
 
 class LineSteps:
-    """For everything that is no terminal: a line at the beginning, every few seconds, at the end."""
+    """For everything that is no terminal: lines at the beginning, every few seconds, at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -11,23 +11,8 @@ from pipeline.errors import FaceBatchError
 # What calls itself a photo is taken for one, in formats that we can't read too: those fail by
 # name instead of going missing. Everything else that lies about in an archive is left out.
 PHOTO_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-        ".jxl",
-    ]
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+    | {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl"}
 )
 
 

@@ -17,10 +17,12 @@ OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces=Multiple
 
 
 @click.command()
-@click.option("--people", "people_dir", type=FOLDER, metavar="DIR",
-              help="A folder of people instead of the sample's.")  # fmt: skip
-@click.option("--photos", "photos_dir", type=FOLDER, metavar="DIR",
-              help="A folder of photos instead of the sample's.")  # fmt: skip
+@click.option(
+    "--people", "people_dir", type=FOLDER, metavar="DIR", help="People, instead of the sample's."
+)
+@click.option(
+    "--photos", "photos_dir", type=FOLDER, metavar="DIR", help="Photos, instead of the sample's."
+)
 def demo(people_dir: Path | None, photos_dir: Path | None) -> None:
     """Start the local stack, match a sample of real photos (or yours), and show a table.
 

@@ -21,23 +21,53 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--people", "people_dir", type=FOLDER, required=True, metavar="DIR",
-              help="Who to look for: a sub-folder per person, or photos named for them.")  # fmt: skip
-@click.option("--photos", "photos_dir", type=FOLDER, required=True, metavar="DIR",
-              help="Where to look: all photos below this folder.")  # fmt: skip
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write to FILE, as CSV where it ends in .csv, else as JSON lines. "
-              "Default: JSON lines on standard output.")  # fmt: skip
-@click.option("--threshold", "threshold_distance",
-              type=click.FloatRange(0, DEFAULT_ENGINE.max_distance, min_open=True), metavar="T",
-              help="Distance up to which a face is taken for a person. "
-              f"Default: {DEFAULT_ENGINE.threshold_distance}.")  # fmt: skip
-@click.option("--top", "top_k", type=click.IntRange(1, 100), default=5, show_default=True,
-              metavar="K", help="Candidates to list for each face.")  # fmt: skip
-@click.option("--multiple-faces", type=click.Choice([one.value for one in MultipleFaces]),
-              default=MultipleFaces.REFUSE.value, show_default=True,
-              help="What to do with a person's photo that shows several faces.")  # fmt: skip
-def match(
+@click.option(
+    "--people",
+    "people_dir",
+    type=FOLDER,
+    required=True,
+    metavar="DIR",
+    help="Who to look for: a sub-folder per person, or photos named for them.",
+)
+@click.option(
+    "--photos",
+    "photos_dir",
+    type=FOLDER,
+    required=True,
+    metavar="DIR",
+    help="Where to look: all photos below this folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to FILE: CSV where it ends in .csv, else JSON lines. Default: standard output.",
+)
+@click.option(
+    "--threshold",
+    "threshold_distance",
+    type=click.FloatRange(0, DEFAULT_ENGINE.max_distance, min_open=True),
+    metavar="T",
+    help="Distance up to which a face is taken for a person. "
+    f"Default: {DEFAULT_ENGINE.threshold_distance}.",
+)
+@click.option(
+    "--top",
+    "top_k",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="Candidates to list for each face.",
+)
+@click.option(
+    "--multiple-faces",
+    type=click.Choice([one.value for one in MultipleFaces]),
+    default=MultipleFaces.REFUSE.value,
+    show_default=True,
+    help="What to do with a person's photo that shows several faces.",
+)
+def match(  # noqa: PLR0917 - click calls it by name.
     people_dir: Path,
     photos_dir: Path,
     out: Path | None,
