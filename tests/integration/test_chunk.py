@@ -1,0 +1,222 @@
+"""A chunk on real photos, a real bucket and a real database, without the queue."""
+
+import hashlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from ledger_kit import Kit, item
+from PIL import Image
+from sqlalchemy import text
+
+from db import jobs, results
+from db.models import ItemState, JobKind, JobState, MultipleFaces
+from db.session import transaction
+from db.settings import Settings
+from db.storage import ObjectStore
+from db.views import ItemView, NewItem
+from workers.context import WorkerContext
+from workers.stages.chunk import process_chunk
+
+
+@pytest.fixture
+def context(kit: Kit, stores: Settings) -> WorkerContext:
+    # A short lease lets a store that stays away be given up soon.
+    settings = stores.model_copy(update={"lease_s": 2.0, "max_pixels": 30_000_000})
+    return WorkerContext(
+        settings=settings, database=kit.database, store=ObjectStore.from_settings(stores)
+    )
+
+
+@pytest.fixture
+def store_photo(stores: Settings) -> Callable[..., NewItem]:
+    """Puts bytes into the bucket; returns the item that refers to them."""
+    store = ObjectStore.from_settings(stores)
+
+    def put(name: str, data: bytes, **more: object) -> NewItem:
+        key = f"test/{hashlib.sha256(data + name.encode()).hexdigest()}"
+        stored = store.put(key, [data])
+        return NewItem(
+            name=name,
+            client_id=name,
+            sha256=stored.sha256,
+            size_bytes=stored.size_bytes,
+            object_key=key,
+            **more,
+        )
+
+    return put
+
+
+def run(kit: Kit, context: WorkerContext) -> None:
+    for chunk in kit.dispatch():
+        process_chunk(context, chunk)
+
+
+def rows(kit: Kit, job_id: object) -> dict[str, ItemView]:
+    with transaction(kit.database) as session:
+        return {row.name: row for row in results.job_items(session, kit.tenant_id, job_id)}
+
+
+def enrolled_demo(kit: Kit, context: WorkerContext, store_photo: Callable, people: Path) -> object:
+    gallery_id = kit.gallery()
+    for name, file in (("obama", "obama/obama.jpg"), ("biden", "biden/biden.jpg")):
+        kit.job(
+            store_photo(
+                file, (people / file).read_bytes(), subject_id=kit.subject(gallery_id, name)
+            ),
+            kind=JobKind.ENROL,
+            gallery_id=gallery_id,
+        )
+    run(kit, context)
+    return gallery_id
+
+
+def test_people_are_found_in_photos_of_several(
+    kit: Kit, context: WorkerContext, store_photo: Callable, photos_dir: Path
+) -> None:
+    demo = photos_dir / "demo"
+    gallery_id = enrolled_demo(kit, context, store_photo, demo / "people")
+    names = ("obama_and_biden.jpg", "two_people.jpg", "alex_lacamoire1.jpg")
+    job_id = kit.job(
+        *(store_photo(name, (demo / "photos" / name).read_bytes()) for name in names),
+        kind=JobKind.IDENTIFY,
+        gallery_id=gallery_id,
+        top_k=1,
+    )
+    run(kit, context)
+    near = {
+        name: {
+            face.candidates[0].subject_name
+            for face in row.faces
+            if face.candidates[0].distance <= 0.6
+        }
+        for name, row in rows(kit, job_id).items()
+    }
+    assert near == {
+        "obama_and_biden.jpg": {"obama", "biden"},
+        "two_people.jpg": {"obama", "biden"},
+        "alex_lacamoire1.jpg": set(),
+    }
+    assert kit.view(job_id).state is JobState.SUCCEEDED
+
+
+def test_verification_compares_with_one_subject(
+    kit: Kit, context: WorkerContext, store_photo: Callable, photos_dir: Path
+) -> None:
+    demo = photos_dir / "demo"
+    gallery_id = enrolled_demo(kit, context, store_photo, demo / "people")
+    with transaction(kit.database) as session:
+        biden = session.execute(text("SELECT id FROM subject WHERE name = 'biden'")).scalar_one()
+    photo = (demo / "photos" / "obama1.jpg").read_bytes()
+    job_id = kit.job(
+        store_photo("p", photo), kind=JobKind.VERIFY, gallery_id=gallery_id, subject_id=biden
+    )
+    run(kit, context)
+    (face,) = rows(kit, job_id)["p"].faces
+    assert [one.subject_name for one in face.candidates] == ["biden"]
+    assert face.candidates[0].distance > 0.6
+
+
+def jpeg(width: int = 64, height: int = 64, image_format: str = "JPEG") -> bytes:
+    out = BytesIO()
+    Image.new("RGB", (width, height), "grey").save(out, image_format)
+    return out.getvalue()
+
+
+def test_each_bad_photo_costs_its_own_item_alone(
+    kit: Kit, context: WorkerContext, store_photo: Callable
+) -> None:
+    good = jpeg()
+    job_id = kit.job(
+        store_photo("good", good),
+        store_photo("text", b"this is no image at all"),
+        store_photo("gif", jpeg(image_format="GIF")),
+        store_photo("cut", jpeg(640, 480)[:600]),
+        store_photo("huge", jpeg(6000, 6000, "PNG")),
+        item("gone"),
+    )
+    run(kit, context)
+    found = {name: (row.state.value, row.error_code) for name, row in rows(kit, job_id).items()}
+    assert found == {
+        "good": ("no_face", None),
+        "text": ("failed", "not_an_image"),
+        "gif": ("failed", "unsupported_format"),
+        "cut": ("failed", "image_truncated"),
+        "huge": ("failed", "image_too_large"),
+        "gone": ("failed", "object_missing"),
+    }
+    view = kit.view(job_id)
+    assert (view.state, view.n_no_face, view.n_failed) == (JobState.PARTIALLY_FAILED, 1, 5)
+
+
+def test_enrolment_needs_exactly_one_face(
+    kit: Kit, context: WorkerContext, store_photo: Callable, photos_dir: Path
+) -> None:
+    gallery_id = kit.gallery()
+    subject_id = kit.subject(gallery_id, "someone")
+    two = (photos_dir / "demo" / "photos" / "two_people.jpg").read_bytes()
+    refused = kit.job(
+        store_photo("two", two, subject_id=subject_id),
+        store_photo("none", jpeg(), subject_id=subject_id),
+        kind=JobKind.ENROL,
+        gallery_id=gallery_id,
+    )
+    largest = kit.job(
+        store_photo("two", two, subject_id=subject_id),
+        kind=JobKind.ENROL,
+        gallery_id=gallery_id,
+        multiple_faces=MultipleFaces.LARGEST,
+    )
+    run(kit, context)
+    first = rows(kit, refused)
+    assert first["two"].error_code == "several_faces"
+    assert first["none"].state is ItemState.NO_FACE
+    row = rows(kit, largest)["two"]
+    assert row.state is ItemState.DONE
+    areas = [(face.right_px - face.left_px) * (face.bottom_px - face.top_px) for face in row.faces]
+    assert [face.enrolled for face in row.faces] == [area == max(areas) for area in areas]
+
+
+def test_a_known_photo_is_not_fetched_again(
+    kit: Kit, context: WorkerContext, store_photo: Callable, stores: Settings
+) -> None:
+    kit.job(store_photo("first", jpeg()))
+    run(kit, context)
+    again = kit.job(store_photo("second", jpeg()))
+    with transaction(kit.database) as session:
+        key = session.execute(text("SELECT object_key FROM photo")).scalar_one()
+    context.store.delete([key])
+    run(kit, context)
+    assert kit.view(again).n_no_face == 1
+
+
+def test_an_absent_bucket_hands_items_back_uncounted(
+    kit: Kit, context: WorkerContext, store_photo: Callable, stores: Settings
+) -> None:
+    job_id = kit.job(store_photo("p", jpeg()))
+    away = stores.model_copy(update={"s3_bucket": "no-such-bucket-here"})
+    lost = WorkerContext(
+        settings=context.settings, database=kit.database, store=ObjectStore.from_settings(away)
+    )
+    run(kit, lost)
+    (row,) = rows(kit, job_id).values()
+    assert (row.state, row.attempt) == (ItemState.QUEUED, 0)
+    with transaction(kit.database) as session:
+        session.execute(text("UPDATE item SET due_at = now()"))
+    run(kit, context)
+    assert kit.view(job_id).state is JobState.SUCCEEDED
+
+
+def test_a_job_cancelled_meanwhile_gets_no_result(
+    kit: Kit, context: WorkerContext, store_photo: Callable
+) -> None:
+    job_id = kit.job(store_photo("p", jpeg()))
+    chunks = kit.dispatch()
+    with transaction(kit.database) as session:
+        jobs.cancel_job(session, kit.tenant_id, job_id)
+    for chunk in chunks:
+        process_chunk(context, chunk)
+    view = kit.view(job_id)
+    assert (view.n_cancelled, view.n_no_face) == (1, 0)
