@@ -133,8 +133,12 @@ class Matcher:
         files = _photo_files(photos.root, photos.relative)
         submission = Submission(client=self._client, job_id=job_id)
         with Step(self._steps, "matching photos", len(files)) as step:
+
+            def show(_sent: int) -> None:
+                self._show(submission, step)
+
             try:
-                submission.add(files, progress=lambda _sent: self._show(submission, step))
+                submission.add(files, progress=show)
                 self._finish(submission, step)
             except KeyboardInterrupt:
                 self._client.cancel(job_id)
