@@ -39,8 +39,16 @@ def writer_for(path: Path) -> Writer:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A stream that becomes `path` when all is written, and leaves nothing where it is not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A stream that becomes `path` when all is written, and leaves nothing where it is not.
+
+    A device or a pipe is written to as it is; a link stays one. Raises `OSError`.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            yield file
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".facebatch-")
     try:
         os.fchmod(handle, 0o666 & ~_umask())
         with os.fdopen(
