@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 
+from cli.scan import open_photo
 from pipeline.errors import FaceBatchError
 
 PATIENCE_S = 120.0
@@ -124,15 +125,18 @@ class Client:
                         "photos",
                         (
                             photo.client_id,
-                            opened.enter_context(photo.path.open("rb")),
+                            opened.enter_context(open_photo(photo.path)),
                             "application/octet-stream",
                         ),
                     )
                     for photo in photos
                 ]
-                return self._http.post(
-                    f"/v1/jobs/{job_id}/photos", files=files, params=_subject(subject_id)
-                )
+                path = f"/v1/jobs/{job_id}/photos"
+                try:
+                    return self._http.post(path, files=files, params=_subject(subject_id))
+                except httpx.LocalProtocolError as exc:
+                    # Its length was announced before it grew; waiting will not mend that.
+                    raise OSError("a file changed while it was sent") from exc
 
         _checked(self._answered(send))
 
@@ -168,7 +172,10 @@ class Client:
             return self._http.request(method, path, json=json, params=params)
 
         response = _checked(self._answered(send))
-        return dict(response.json()) if response.content else {}
+        try:
+            return dict(response.json()) if response.content else {}
+        except (ValueError, TypeError) as exc:
+            raise _unexpected(response) from exc
 
     def _answered(self, send: Any) -> httpx.Response:
         """The answer, waiting for a server that is away; raises `ServerAwayError`."""
@@ -202,9 +209,12 @@ def _checked(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         raise ApiError(response.status_code, str(problem["code"]), str(problem["detail"]))
     except (ValueError, KeyError, TypeError):
-        raise ApiError(
-            response.status_code, "unexpected_answer", f"the server answers {response.status_code}"
-        ) from None
+        raise _unexpected(response) from None
+
+
+def _unexpected(response: httpx.Response) -> ApiError:
+    detail = f"{response.url.path} answers {response.status_code} with no answer of facebatch"
+    return ApiError(response.status_code, "unexpected_answer", detail)
 
 
 def _subject(subject_id: str | None) -> dict[str, str]:
