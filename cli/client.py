@@ -1,5 +1,7 @@
 """A client of the HTTP API that waits for a server which is away and comes back."""
 
+import io
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +43,20 @@ class PhotoFile:
 
     client_id: str
     path: Path
+
+
+class _Steady(io.BufferedReader):
+    """A file whose length was announced: reading raises `OSError` where it grows or shrinks."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__(raw)
+        self._size_bytes = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if self.tell() > self._size_bytes or (not data and self.tell() < self._size_bytes):
+            raise OSError("the file changed while it was sent")
+        return data
 
 
 class Client:
@@ -125,18 +141,15 @@ class Client:
                         "photos",
                         (
                             photo.client_id,
-                            opened.enter_context(open_photo(photo.path)),
+                            opened.enter_context(_Steady(open_photo(photo.path).detach())),
                             "application/octet-stream",
                         ),
                     )
                     for photo in photos
                 ]
-                path = f"/v1/jobs/{job_id}/photos"
-                try:
-                    return self._http.post(path, files=files, params=_subject(subject_id))
-                except httpx.LocalProtocolError as exc:
-                    # Its length was announced before it grew; waiting will not mend that.
-                    raise OSError("a file changed while it was sent") from exc
+                return self._http.post(
+                    f"/v1/jobs/{job_id}/photos", files=files, params=_subject(subject_id)
+                )
 
         _checked(self._answered(send))
 
