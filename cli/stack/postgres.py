@@ -157,6 +157,7 @@ def _run(home: Home, command: Sequence[str], statement: str = "") -> None:
             errors="replace",
             timeout=INITDB_LIMIT_S,
             check=False,
+            start_new_session=True,  # Ctrl-C is the supervisor's to handle.
         )
     except subprocess.TimeoutExpired as exc:
         raise StackError(f"PostgreSQL made no database within {INITDB_LIMIT_S} s") from exc
