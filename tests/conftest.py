@@ -1,9 +1,16 @@
-"""What every test may ask for: the real photos, which are no part of the repository."""
+"""What every test may ask for: the real photos, which are no part of the repository, and stores."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cli.stack.home import open_home
+from cli.stack.ports import FreePorts
+from cli.stack.stores import own_stores, running
+from db.settings import Settings, load_settings
+from db.storage import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -16,3 +23,13 @@ def photos_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no photos: FACEBATCH_TEST_DATA is not set and {default} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings that lead to a PostgreSQL, a Valkey and a SeaweedFS of this test process's own."""
+    home = open_home(tmp_path_factory.mktemp("stores") / "home")
+    settings, parts = own_stores(load_settings({}, dotenv=None), home, FreePorts())
+    with running(parts, home):
+        ObjectStore.from_settings(settings).ensure_bucket()
+        yield settings

@@ -1,0 +1,1 @@
+"""The local stack: every part that facebatch needs, on this machine, below one home folder."""

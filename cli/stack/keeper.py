@@ -1,0 +1,204 @@
+"""Keeps one part running: starts it, sees it die, starts it again, stops it."""
+
+import contextlib
+import enum
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import IO
+
+from cli.stack.errors import StackError
+from cli.stack.parts import Part
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+STEADY_S = 15.0
+"""A process that ran for so long owes nothing to those before it: the next pause is short again."""
+FIRST_TRIES = 3
+"""Starts that may fail before a part that never was ready is given up."""
+LOOK_EVERY_S = 0.05
+ROTATE_BYTES = 10_000_000
+TAIL_LINES = 8
+TAIL_BYTES = 8_000
+
+
+class PartFailedError(StackError):
+    """A part did not come up, and would not."""
+
+    def __init__(self, name: str, trouble: str, log_tail: str) -> None:
+        said = f"; it said:\n{log_tail}" if log_tail else ", without a word"
+        super().__init__(f"{name} does not start: {trouble}{said}")
+
+
+class PartState(enum.StrEnum):
+    """Where a part stands."""
+
+    STARTING = "starting"
+    """Its process runs and does not do its work yet."""
+    RUNNING = "running"
+    """It was ready, and its process runs."""
+    WAITING = "waiting"
+    """Its process died, and will be started again in a moment."""
+    STOPPED = "stopped"
+    """It was not started yet, or was stopped."""
+
+
+class Keeper:
+    """One part and its process, if any. `tick` must be called often."""
+
+    def __init__(self, part: Part, log: Path) -> None:
+        self.part = part
+        self.state = PartState.STOPPED
+        self.restarts = 0
+        self.was_ready = False
+        self._log = log
+        self._log_start_bytes = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+        self._since = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Starts the process; raises `StackError` where that is hopeless."""
+        _rotate(self._log)
+        self._log_start_bytes = self._log.stat().st_size if self._log.exists() else 0
+        self._spawn()
+
+    def tick(self) -> None:
+        """Looks once; raises `StackError` where a part that never was ready is given up."""
+        now = time.monotonic()
+        if self.state is PartState.WAITING:
+            if now >= self._since + self._pause_s():
+                self._restart()
+        elif self._process and self._process.poll() is not None:
+            self._mourn(f"it ended with status {self._process.returncode}")
+        elif self.state is PartState.STARTING:
+            self._look_whether_ready(now)
+        elif self.state is PartState.RUNNING and now > self._since + STEADY_S:
+            self._failures = 0
+
+    def ask_to_stop(self) -> None:
+        """Sends the stop signal, and does not wait."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(self.part.stop_signal)
+
+    def has_stopped(self) -> bool:
+        """Whether the process is gone, which also takes away what it left."""
+        if self._process:
+            if self._process.poll() is None:
+                return False
+            self._bury()
+        self.state = PartState.STOPPED
+        return True
+
+    def stop(self) -> None:
+        """Stops the process, waits for that, and kills it where it takes too long."""
+        self.ask_to_stop()
+        deadline = time.monotonic() + self.part.stop_limit_s
+        while not self.has_stopped():
+            if time.monotonic() > deadline:
+                self.kill()
+            time.sleep(LOOK_EVERY_S)
+
+    def kill(self) -> None:
+        """Ends the process and its children now."""
+        if self._process:
+            _kill_group(self._process.pid)
+            self._process.wait()
+            self._bury()
+        self.state = PartState.STOPPED
+
+    def tail(self) -> str:
+        """The last lines that the part wrote since it was first started."""
+        return tail(self._log, self._log_start_bytes)
+
+    def _spawn(self) -> None:
+        self.part.prepare()
+        with _appending(self._log) as log:
+            try:
+                self._process = subprocess.Popen(
+                    self.part.command,
+                    env=dict(self.part.environ),
+                    cwd=self._log.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    # Of its own, so that Ctrl-C reaches the supervisor alone, and a kill all of it.
+                    start_new_session=True,
+                    umask=0o077,
+                )
+            except OSError as exc:
+                program = self.part.command[0]
+                raise StackError(f"{program} cannot be started: {exc.strerror}") from exc
+        self.state = PartState.STARTING
+        self._since = time.monotonic()
+
+    def _restart(self) -> None:
+        self.restarts += 1
+        try:
+            self._spawn()
+        except StackError as exc:
+            # What is wrong (a full disk, say) may be put right while we go on trying.
+            self._mourn(str(exc))
+
+    def _look_whether_ready(self, now: float) -> None:
+        if self._process and self.part.is_ready(self._process.pid):
+            self.state = PartState.RUNNING
+            self.was_ready = True
+            self._since = now
+        elif now > self._since + self.part.start_limit_s:
+            # Starting it again would only double the wait.
+            self._failures = FIRST_TRIES
+            self._mourn(f"it was not ready after {self.part.start_limit_s:.0f} s")
+
+    def _mourn(self, trouble: str) -> None:
+        """Puts the next start off; gives up a part that never worked."""
+        self.kill()
+        self._failures += 1
+        if not self.was_ready and self._failures >= FIRST_TRIES:
+            raise PartFailedError(self.part.name, trouble, self.tail())
+        self.state = PartState.WAITING
+        self._since = time.monotonic()
+
+    def _pause_s(self) -> float:
+        return float(min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S))
+
+    def _bury(self) -> None:
+        if self._process:
+            _kill_group(self._process.pid)
+        self._process = None
+        self.part.clean()
+
+
+def tail(path: Path, after_bytes: int = 0) -> str:
+    """The last lines of a log, indented, from what was written after its first `after_bytes`."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            # A log that was rotated meanwhile is new from its beginning.
+            file.seek(max(after_bytes if after_bytes <= end else 0, end - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
+
+
+def _rotate(log: Path) -> None:
+    if log.exists() and log.stat().st_size > ROTATE_BYTES:
+        log.replace(log.with_name(log.name + ".1"))
+
+
+def _appending(log: Path) -> IO[bytes]:
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
