@@ -1,7 +1,9 @@
 """Keeps one part running: starts it, sees it die, starts it again, stops it."""
 
 import contextlib
+import ctypes
 import enum
+import functools
 import os
 import signal
 import subprocess
@@ -14,6 +16,8 @@ from cli.stack.errors import StackError
 from cli.stack.parts import Part
 from cli.stack.state import ProcessId
 
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 STEADY_S = 15.0
@@ -150,6 +154,10 @@ class Keeper:
                     # Of its own, so that Ctrl-C reaches the supervisor alone, and a kill all of it.
                     start_new_session=True,
                     umask=0o077,
+                    # Safe: whoever keeps parts has one thread, or its others hold no lock of libc.
+                    preexec_fn=functools.partial(  # noqa: PLW1509
+                        _stop_with_parent, self.part.stop_signal
+                    ),
                 )
             except OSError as exc:
                 program = self.part.command[0]
@@ -217,6 +225,11 @@ def tail(path: Path, after_bytes: int = 0, *, lines: int = TAIL_LINES, indent: s
         return ""
     written = [line for line in text.splitlines() if line.strip()]
     return "\n".join(indent + line for line in written[-lines:])
+
+
+def _stop_with_parent(stop_signal: signal.Signals) -> None:
+    """Has the kernel stop this process when its parent dies, as it does when that is killed."""
+    _libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(stop_signal), *(ctypes.c_ulong(0),) * 3)
 
 
 def _appending(log: Path) -> IO[bytes]:
