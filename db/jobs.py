@@ -16,6 +16,8 @@ from db.errors import (
     JobNotFoundError,
     JobSealedError,
     SubjectNotFoundError,
+    SubjectRequiredError,
+    ThresholdRangeError,
 )
 from db.galleries import gallery_model
 from db.ids import new_id
@@ -27,6 +29,7 @@ from db.models import (
     Item,
     ItemState,
     Job,
+    JobKind,
     JobState,
     Model,
     Photo,
@@ -41,11 +44,15 @@ COMPLETED = "job.completed"
 
 
 def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
-    """Makes an open job without photos; raises `GalleryNotFoundError`, `SubjectNotFoundError`."""
+    """Makes an open job without photos.
+
+    Raises `GalleryNotFoundError`, `SubjectNotFoundError`, `EngineUnknownError` and
+    `ThresholdRangeError`.
+    """
     model_id, spec = _model_of(session, tenant_id, new)
     if new.subject_id is not None:
         _require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
-    threshold = new.threshold_distance
+    threshold = checked_threshold(spec, new.threshold_distance)
     job = Job(
         id=new_id(),
         tenant_id=tenant_id,
@@ -53,7 +60,7 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
         model_id=model_id,
         gallery_id=new.gallery_id,
         subject_id=new.subject_id,
-        threshold_distance=spec.threshold_distance if threshold is None else threshold,
+        threshold_distance=threshold,
         top_k=new.top_k,
         multiple_faces=new.multiple_faces,
     )
@@ -66,7 +73,8 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     """Adds photos to an open job and returns how many are new.
 
     A photo whose `client_id` the job has already is no new one; with other bytes it raises
-    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError`.
+    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError` and,
+    where a photo is to be enrolled for nobody, `SubjectRequiredError`.
     Objects that turn out not to be needed are doomed in the same transaction.
     """
     job = _lock_job(session, tenant_id, job_id)
@@ -74,6 +82,8 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
         raise JobSealedError("the job takes no further photos; submit a new job")
     wanted = {item.subject_id for item in items if item.subject_id is not None}
     _require_subjects(session, tenant_id, job.gallery_id, wanted)
+    if job.kind is JobKind.ENROL and job.subject_id is None:
+        _require_someone(items)
     photos = _photo_ids(session, tenant_id, items)
     added = [item for item in items if _add_item(session, job, item, photos)]
     failed = sum(item.error_code is not None for item in added)
@@ -213,6 +223,23 @@ def _model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, Engin
     model_id = gallery_model(session, tenant_id, new.gallery_id)
     engine = session.scalars(select(Model.engine).where(Model.id == model_id)).one()
     return model_id, engine_spec(engine)
+
+
+def checked_threshold(spec: EngineSpec, distance: float | None) -> float:
+    """`distance` if the engine can measure it, its own for None; raises `ThresholdRangeError`."""
+    if distance is None:
+        return spec.threshold_distance
+    if not 0 < distance <= spec.max_distance:
+        raise ThresholdRangeError(
+            f"a threshold for {spec.name} is an L2 distance above 0 and up to "
+            f"{spec.max_distance:g}; its own is {spec.threshold_distance:g}"
+        )
+    return distance
+
+
+def _require_someone(items: Sequence[NewItem]) -> None:
+    if any(item.subject_id is None and item.new_subject is None for item in items):
+        raise SubjectRequiredError("name the subject for whom the photo is to be enrolled")
 
 
 def _require_subjects(

@@ -26,6 +26,8 @@ def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 
         pool_timeout=10,
         # A server that was restarted leaves dead connections in the pool.
         pool_pre_ping=True,
+        # Parameters are names and embeddings, and errors are logged.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
             "application_name": "facebatch",

@@ -1,1 +1,1 @@
-"""The HTTP front: it parses, calls and answers, and computes nothing."""
+"""The HTTP API. Thin: parse, call, answer. It enqueues by writing rows, and computes nothing."""

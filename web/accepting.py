@@ -1,0 +1,149 @@
+"""Accept: photos from a request into the bucket, then into the ledger, or nothing at all."""
+
+import contextlib
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+from flask import Request
+
+from db.errors import UnavailableError
+from db.session import Session, transaction
+from db.uploads import abandon_upload, begin_upload, end_upload
+from db.views import NewItem
+from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
+from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooManyPhotosError
+from web.incoming import FieldPart, FilePart, read_parts
+from web.services import Services
+
+log = structlog.get_logger()
+MAX_PHOTOS = 1000
+"""Photos in one request. A larger job is opened first and gets its photos bit by bit."""
+MAX_NAME_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What a multipart request brought; its photos lie in the bucket, and no row knows them."""
+
+    upload_id: uuid.UUID
+    fields: dict[str, str]
+    photos: tuple[NewItem, ...]
+    """Those that are empty or too large carry an error and have no object."""
+
+    def settle(self, session: Session) -> None:
+        """Ends the upload, in the transaction that commits its photos."""
+        end_upload(session, self.upload_id)
+
+
+@contextlib.contextmanager
+def received(services: Services, request: Request, *, photo_field: str) -> Iterator[Received]:
+    """Streams the request's photos into the bucket.
+
+    The caller commits them inside the context, with `Received.settle`. Where anything is raised
+    before that, the objects are deleted again. Raises `RequestError`, `UnavailableError`.
+    """
+    with transaction(services.database) as session:
+        upload_id = begin_upload(session, services.tenant_id)
+    keys: list[str] = []
+    try:
+        fields, photos = _read(services, request, photo_field, _new_key(upload_id, keys))
+        yield Received(upload_id=upload_id, fields=fields, photos=tuple(photos))
+    except BaseException:
+        _abandon(services, upload_id, keys)
+        raise
+
+
+def checked_file_name(name: str) -> str:
+    """The name; raises `FileNameError` where it cannot be kept as it is."""
+    if len(name) > MAX_NAME_CHARS:
+        raise FileNameError(
+            f"a file name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
+        )
+    if any(char < " " or "\ud800" <= char <= "\udfff" for char in name):
+        raise FileNameError("a file name has control characters in it; send another name")
+    return name
+
+
+def _new_key(upload_id: uuid.UUID, keys: list[str]) -> Callable[[], str]:
+    """Makes keys below the upload, and notes each before anything can be written under it."""
+    numbers = itertools.count()
+
+    def new_key() -> str:
+        keys.append(f"{upload_id}/{next(numbers)}")
+        return keys[-1]
+
+    return new_key
+
+
+def _read(
+    services: Services, request: Request, photo_field: str, new_key: Callable[[], str]
+) -> tuple[dict[str, str], list[NewItem]]:
+    fields: dict[str, str] = {}
+    photos: list[NewItem] = []
+    for part in read_parts(request):
+        if isinstance(part, FieldPart):
+            if part.name == photo_field:
+                raise InvalidRequestError(
+                    f"'{photo_field}' must be a file (curl: -F {photo_field}=@FILE)"
+                )
+            if part.name in fields:
+                raise InvalidRequestError(f"the field '{part.name}' is sent twice; send it once")
+            fields[part.name] = part.value
+            continue
+        if part.name != photo_field:
+            raise InvalidRequestError(
+                f"files are taken as form field '{photo_field}', and one came as '{part.name}'"
+            )
+        if len(photos) >= MAX_PHOTOS:
+            raise TooManyPhotosError(
+                f"a request may bring {MAX_PHOTOS} photos; open a job and add them in parts"
+            )
+        if (photo := _photo(services, part, new_key)) is not None:
+            photos.append(photo)
+    if not photos:
+        raise NoPhotoError(
+            f"the request brings no photo; send one or more as form field '{photo_field}'"
+        )
+    return fields, photos
+
+
+def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> NewItem | None:
+    """One file: stored, or refused with the error of its item. None for an empty form control."""
+    name = checked_file_name(part.filename)
+    first = next(part.chunks, None)
+    if first is None and not name:
+        return None  # What a browser sends for a file control that was left alone.
+    name = name or "photo"
+    try:
+        if first is None:
+            raise EmptyFileError("the file is empty; send the photo's bytes")
+        chunks = _limited(itertools.chain([first], part.chunks), services.settings.max_upload_bytes)
+        stored = services.store.put(new_key(), chunks)
+    except PhotoError as exc:
+        return NewItem(name=name, error_code=exc.code, error_detail=str(exc))
+    return NewItem(
+        name=name, sha256=stored.sha256, size_bytes=stored.size_bytes, object_key=stored.key
+    )
+
+
+def _limited(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            raise FileTooLargeError(
+                f"the file has more than the {max_bytes} bytes allowed; send a smaller one"
+            )
+        yield chunk
+
+
+def _abandon(services: Services, upload_id: uuid.UUID, keys: list[str]) -> None:
+    """Dooms what was sent. Where that fails, the upload's row stays and is swept with it later."""
+    try:
+        with transaction(services.database) as session:
+            abandon_upload(session, services.tenant_id, upload_id, keys)
+    except UnavailableError as exc:
+        log.warning("upload_left_behind", upload_id=str(upload_id), code=exc.code)

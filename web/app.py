@@ -1,0 +1,84 @@
+"""The Flask app, put together from its routes."""
+
+import time
+from importlib.metadata import version
+
+import structlog
+from flask import Response, g, redirect, request
+from flask.json.provider import DefaultJSONProvider
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+
+from db.settings import Settings
+from web import openapi, problems
+from web.incoming import ApiRequest
+from web.routes import classic, galleries, jobs, subjects
+from web.schemas import ProblemOut
+from web.services import EXTENSION, Services
+
+log = structlog.get_logger()
+DESCRIPTION = """Who is in these photos? Put people into a gallery, submit photos, poll the job.
+
+Every error is `application/problem+json` with a stable `code`. Boxes and landmarks are in pixels
+of the upright photo. Distances are L2: lower is closer."""
+
+
+class InOrder(DefaultJSONProvider):
+    """JSON whose members come as they were written."""
+
+    sort_keys = False
+
+
+class Api(OpenAPI):
+    """Flask with our requests."""
+
+    request_class = ApiRequest
+
+    def generate_spec_json(self) -> None:
+        """Makes the specification, without the library's own idea of a validation error."""
+        super().generate_spec_json()  # type: ignore[no-untyped-call]
+        for path in self.spec_json["paths"].values():
+            for operation in path.values():
+                refused = operation["responses"].get("422", {}).get("content", {})
+                if problems.MEDIA_TYPE not in refused:
+                    operation["responses"].pop("422", None)
+
+
+def create_app(settings: Settings) -> Api:
+    """An app on the stores of `settings`; it connects when it is first asked."""
+    app = Api(
+        __name__,
+        info=Info(title="facebatch", version=version("facebatch"), description=DESCRIPTION),
+        validation_error_callback=problems.of_validation,
+        validation_error_model=ProblemOut,
+        security_schemes={},
+        doc_prefix="/docs",
+        doc_url="/openapi.json",
+        static_folder=None,
+    )
+    app.json = InOrder(app)
+    app.extensions[EXTENSION] = Services(settings)
+    problems.register(app)
+    openapi.describe(app, galleries.api, subjects.api, jobs.api, classic.api)
+    app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
+    app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
+    app.before_request(_begin)
+    app.after_request(_log)
+    return app
+
+
+def _begin() -> None:
+    g.began_at = time.monotonic()
+
+
+def _log(response: Response) -> Response:
+    """One event a request: its route and ids, never its query or body."""
+    log.info(
+        "request",
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        ms=round(1000 * (time.monotonic() - g.began_at), 1),
+        **{name: str(value) for name, value in (request.view_args or {}).items()},
+    )
+    return response

@@ -1,0 +1,78 @@
+"""What is wrong with a request itself, before anything is looked up."""
+
+from http import HTTPStatus
+
+from pipeline.errors import FaceBatchError
+
+
+class RequestError(FaceBatchError):
+    """A request that cannot be understood; `status` is its answer's."""
+
+    code = "invalid_request"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class InvalidRequestError(RequestError):
+    """A field is missing, unknown or has a value that it cannot have; the answer names it."""
+
+
+class MalformedJsonError(RequestError):
+    """The body should be JSON and is not."""
+
+    code = "malformed_json"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class MalformedMultipartError(RequestError):
+    """The multipart body breaks off or is no multipart body."""
+
+    code = "malformed_multipart"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class MediaTypeError(RequestError):
+    """The body has another content type than the route takes."""
+
+    code = "unsupported_media_type"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NoPhotoError(RequestError):
+    """The request brings no photo."""
+
+    code = "no_photo"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class TooManyPhotosError(RequestError):
+    """The request brings more photos than one may."""
+
+    code = "too_many_photos"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class FileNameError(RequestError):
+    """A photo's file name is too long or has control characters in it."""
+
+    code = "file_name_invalid"
+
+
+class InvalidNameError(RequestError):
+    """A name is empty, too long, or has control characters in it."""
+
+    code = "name_invalid"
+
+
+class CursorError(RequestError):
+    """The cursor is none that this list has handed out."""
+
+    code = "cursor_invalid"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class StillWorkingError(RequestError):
+    """A synchronous answer was not ready in time; nothing of the request remains."""
+
+    code = "still_working"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    permanent = False

@@ -1,0 +1,19 @@
+"""How gunicorn serves the app: `gunicorn --config python:web.gunicorn_conf web.wsgi:app`."""
+
+from pathlib import Path
+
+# Requests wait on the network and on jobs, not on the processor: threads are what they need.
+worker_class = "gthread"
+workers = 2
+threads = 32
+# Bodies are large and clients slow; the time limit is for a worker that no longer answers at all.
+timeout = 120
+graceful_timeout = 10
+keepalive = 5
+# The workers' heartbeat files must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice.
+# Nobody asks gunicorn anything while it runs; a socket less to guard.
+control_socket_disable = True
+# The app logs each request itself, without what was in its query.
+accesslog = None
+loglevel = "warning"

@@ -1,0 +1,111 @@
+"""Requests as they come in: strict JSON, and multipart bodies read part by part."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.sansio import multipart
+
+from web.errors import MalformedJsonError, MalformedMultipartError, MediaTypeError
+
+READ_BYTES = 64 * 1024
+FIELD_BYTES = 64 * 1024
+"""Longest form field. Photos have no limit here: whoever reads them sets one."""
+BUFFER_BYTES = 1024 * 1024
+"""Longest header of a part; a body of nothing but header lines must not fill the memory."""
+MULTIPART = "multipart/form-data"
+
+
+class ApiRequest(Request):
+    """A request whose JSON is JSON or an error that says what it is instead."""
+
+    max_form_memory_size = FIELD_BYTES
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002 - Flask's signature.
+        """The body; raises `MediaTypeError` or `MalformedJsonError`, even where silence is asked.
+
+        The library that validates bodies asks for silence, and would go on to report fields that
+        are missing from a body that nobody could read.
+        """
+        if not self.is_json:
+            raise MediaTypeError("send the body as application/json")
+        try:
+            return super().get_json(force=False, silent=False, cache=cache)
+        except (BadRequest, RecursionError) as exc:
+            raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldPart:
+    """A form field."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilePart:
+    """A file. Its chunks can be read once, before the next part is asked for."""
+
+    name: str
+    filename: str
+    chunks: Iterator[bytes]
+
+
+def read_parts(request: Request) -> Iterator[FieldPart | FilePart]:
+    """The parts of a multipart body in their order, never held whole.
+
+    Raises `MediaTypeError` and, when it gets there, `MalformedMultipartError`.
+    """
+    boundary = request.mimetype_params.get("boundary", "")
+    if request.mimetype != MULTIPART or not boundary:
+        raise MediaTypeError("send the photos as multipart/form-data (curl -F does)")
+    events = _events(request, boundary)
+    for event in events:
+        if isinstance(event, multipart.Field):
+            yield FieldPart(name=event.name or "", value=_field(events))
+        elif isinstance(event, multipart.File):
+            chunks = _chunks(events)
+            yield FilePart(name=event.name or "", filename=event.filename, chunks=chunks)
+            for _ in chunks:
+                pass  # What the reader left.
+
+
+def _events(request: Request, boundary: str) -> Iterator[multipart.Event]:
+    decoder = multipart.MultipartDecoder(boundary.encode(), BUFFER_BYTES)
+    try:
+        while True:
+            event = decoder.next_event()
+            if isinstance(event, multipart.NeedData):
+                decoder.receive_data(request.stream.read(READ_BYTES) or None)
+                continue
+            yield event
+            if isinstance(event, multipart.Epilogue):
+                return
+    except (ValueError, AttributeError, OSError, BadRequest) as exc:
+        raise MalformedMultipartError("the body breaks off or is malformed; send it anew") from exc
+    except RequestEntityTooLarge as exc:
+        raise MalformedMultipartError("a part's header is too long") from exc
+
+
+def _chunks(events: Iterator[multipart.Event]) -> Iterator[bytes]:
+    for event in events:
+        if isinstance(event, multipart.Data):
+            if event.data:
+                yield event.data
+            if not event.more_data:
+                return
+
+
+def _field(events: Iterator[multipart.Event]) -> str:
+    value = bytearray()
+    for chunk in _chunks(events):
+        value += chunk
+        if len(value) > FIELD_BYTES:
+            raise MalformedMultipartError(f"a form field is longer than {FIELD_BYTES} bytes")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as exc:
+        raise MalformedMultipartError("a form field is not in UTF-8") from exc

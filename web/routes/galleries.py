@@ -1,0 +1,67 @@
+"""Galleries: create, list, read, delete."""
+
+from http import HTTPStatus
+
+from flask import Response, url_for
+from flask_openapi3.blueprint import APIBlueprint
+
+from db import erase, galleries
+from db.session import transaction
+from pipeline.specs import DEFAULT_ENGINE, engine_spec
+from web.answers import answer
+from web.openapi import GALLERIES, problems
+from web.paging import page_of, uuid_cursor
+from web.schemas import GalleriesOut, GalleryIn, GalleryOut, GalleryPath, NamedPageQuery
+from web.services import services
+
+api = APIBlueprint("galleries", __name__, url_prefix="/v1", abp_tags=[GALLERIES])
+
+
+@api.post("/galleries", responses={201: GalleryOut, **problems(400, 409, 415, 422, 503)})
+def create_gallery(body: GalleryIn) -> Response:
+    """Create a gallery, bound to one engine for good."""
+    here = services()
+    spec = engine_spec(body.engine) if body.engine else DEFAULT_ENGINE
+    with transaction(here.database) as session:
+        made = galleries.create_gallery(session, here.tenant_id, name=body.name, spec=spec)
+    location = url_for("galleries.read_gallery", gallery_id=made.id)
+    return answer(GalleryOut.of(made), HTTPStatus.CREATED, Location=location)
+
+
+@api.get("/galleries", responses={200: GalleriesOut, **problems(400, 422, 503)})
+def list_galleries(query: NamedPageQuery) -> Response:
+    """List galleries, the oldest first."""
+    here = services()
+    with transaction(here.database) as session:
+        found = galleries.list_galleries(
+            session,
+            here.tenant_id,
+            name=query.name,
+            after=uuid_cursor(query.cursor),
+            limit=query.limit + 1,
+        )
+    page, more = page_of(found, query.limit)
+    return answer(
+        GalleriesOut(
+            galleries=[GalleryOut.of(one) for one in page],
+            next_cursor=str(page[-1].id) if more else None,
+        )
+    )
+
+
+@api.get("/galleries/<uuid:gallery_id>", responses={200: GalleryOut, **problems(404, 503)})
+def read_gallery(path: GalleryPath) -> Response:
+    """Read a gallery."""
+    here = services()
+    with transaction(here.database) as session:
+        found = galleries.get_gallery(session, here.tenant_id, path.gallery_id)
+    return answer(GalleryOut.of(found))
+
+
+@api.delete("/galleries/<uuid:gallery_id>", responses={204: None, **problems(404, 503)})
+def delete_gallery(path: GalleryPath) -> Response:
+    """Delete a gallery with its subjects, its jobs and all photos that nothing else needs."""
+    here = services()
+    with transaction(here.database) as session:
+        erase.delete_gallery(session, here.tenant_id, path.gallery_id)
+    return Response(status=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,188 @@
+"""Jobs: submit, add photos, seal, read, results, cancel, delete."""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from flask import Response, request, url_for
+from flask_openapi3.blueprint import APIBlueprint
+
+from db import erase, jobs
+from db.session import transaction
+from db.views import NewItem
+from web.accepting import checked_file_name, received
+from web.answers import answer, job_answer, results_page, until_finished
+from web.errors import InvalidRequestError
+from web.openapi import JOBS, WAIT, added_body, job_body, problems
+from web.paging import number_cursor, page_of, uuid_cursor
+from web.schemas import (
+    AddedOut,
+    AddQuery,
+    JobIn,
+    JobOut,
+    JobPath,
+    JobsOut,
+    KnownPhotosIn,
+    PageQuery,
+    PreferHeader,
+    ResultsOut,
+)
+from web.services import services
+from web.submitting import new_job, submit
+from web.waiting import finished_job, preferred_wait_s
+
+api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
+
+
+@api.post(
+    "/jobs",
+    description="As multipart: a job with its photos, which is then sealed. As JSON: an open job, "
+    f"which gets its photos bit by bit and is sealed after the last. {WAIT}",
+    responses={
+        200: ResultsOut,
+        201: JobOut,
+        202: JobOut,
+        **problems(400, 404, 409, 413, 415, 422, 503),
+    },
+    openapi_extensions={"requestBody": job_body()},
+)
+def create_job(header: PreferHeader) -> Response:
+    """Submit a job."""
+    if request.is_json:
+        return _open_job(JobIn.model_validate(request.get_json()))
+    here = services()
+    with received(here, request, photo_field="photos") as arrived:
+        job_id = submit(here, new_job(JobIn.model_validate(arrived.fields)), arrived)
+    return job_answer(here, job_id, header)
+
+
+def _open_job(wanted: JobIn) -> Response:
+    here = services()
+    with transaction(here.database) as session:
+        job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
+        job = jobs.get_job(session, here.tenant_id, job_id)
+    location = url_for("jobs.read_job", job_id=job_id)
+    return answer(JobOut.of(job), HTTPStatus.CREATED, Location=location)
+
+
+@api.get("/jobs", responses={200: JobsOut, **problems(400, 422, 503)})
+def list_jobs(query: PageQuery) -> Response:
+    """List jobs, the latest first."""
+    here = services()
+    with transaction(here.database) as session:
+        found = jobs.list_jobs(
+            session, here.tenant_id, before=uuid_cursor(query.cursor), limit=query.limit + 1
+        )
+    page, more = page_of(found, query.limit)
+    return answer(
+        JobsOut(
+            jobs=[JobOut.of(one) for one in page],
+            next_cursor=str(page[-1].id) if more else None,
+        )
+    )
+
+
+@api.post(
+    "/jobs/<uuid:job_id>/photos",
+    description="As multipart: photos; a photo's file name is its `client_id`, and sending it "
+    "again adds nothing. As JSON: hashes of photos; those whose bytes are known come in, the "
+    "others are to be sent.",
+    responses={200: AddedOut, **problems(400, 404, 409, 413, 415, 422, 503)},
+    openapi_extensions={"requestBody": added_body()},
+)
+def add_photos(path: JobPath, query: AddQuery) -> Response:
+    """Add photos to an open job."""
+    if request.is_json:
+        return _add_known(path, query, KnownPhotosIn.model_validate(request.get_json()))
+    here = services()
+    with received(here, request, photo_field="photos") as arrived:
+        if arrived.fields:
+            raise InvalidRequestError(
+                f"no form field is taken here, and '{min(arrived.fields)}' came"
+            )
+        photos = [
+            replace(photo, client_id=photo.name, subject_id=query.subject)
+            for photo in arrived.photos
+        ]
+        with transaction(here.database) as session:
+            jobs.add_items(session, here.tenant_id, path.job_id, photos)
+            arrived.settle(session)
+    return answer(AddedOut(accepted=len(photos), missing=[]))
+
+
+def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Response:
+    here = services()
+    items = [
+        NewItem(
+            name=checked_file_name(photo.client_id),
+            client_id=photo.client_id,
+            sha256=bytes.fromhex(photo.sha256),
+            subject_id=query.subject,
+        )
+        for photo in wanted.photos
+    ]
+    with transaction(here.database) as session:
+        missing = jobs.add_known_items(session, here.tenant_id, path.job_id, items)
+    return answer(
+        AddedOut(
+            accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]
+        )
+    )
+
+
+@api.post(
+    "/jobs/<uuid:job_id>/seal",
+    description=f"Only a sealed job can end. Sealing again changes nothing. {WAIT}",
+    responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
+)
+def seal_job(path: JobPath, header: PreferHeader) -> Response:
+    """Say that an open job gets no further photos."""
+    here = services()
+    with transaction(here.database) as session:
+        jobs.seal_job(session, here.tenant_id, path.job_id)
+    return job_answer(here, path.job_id, header)
+
+
+@api.get(
+    "/jobs/<uuid:job_id>",
+    description="While it runs, `Retry-After` says when to ask again. "
+    "With `Prefer: wait=N` the answer waits for its end.",
+    responses={200: JobOut, **problems(404, 503)},
+)
+def read_job(path: JobPath, header: PreferHeader) -> Response:
+    """Read where a job stands."""
+    here = services()
+    wait_s = preferred_wait_s(header.prefer)
+    job = finished_job(here, path.job_id, wait_s=wait_s)
+    response = answer(JobOut.of(job))
+    if wait_s:
+        response.headers["Preference-Applied"] = f"wait={wait_s}"
+    return until_finished(response, job)
+
+
+@api.get("/jobs/<uuid:job_id>/results", responses={200: ResultsOut, **problems(400, 404, 422, 503)})
+def read_results(path: JobPath, query: PageQuery) -> Response:
+    """Read a job's photos and what came of them, in the order in which they were added."""
+    here = services()
+    after = number_cursor(query.cursor)
+    with transaction(here.database) as session:
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+    return until_finished(answer(results_page(here, job, after=after, limit=query.limit)), job)
+
+
+@api.post("/jobs/<uuid:job_id>/cancel", responses={200: JobOut, **problems(404, 503)})
+def cancel_job(path: JobPath) -> Response:
+    """Cancel a job: photos that have ended keep their results, the others are left alone."""
+    here = services()
+    with transaction(here.database) as session:
+        jobs.cancel_job(session, here.tenant_id, path.job_id)
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+    return answer(JobOut.of(job))
+
+
+@api.delete("/jobs/<uuid:job_id>", responses={204: None, **problems(404, 503)})
+def delete_job(path: JobPath) -> Response:
+    """Delete a job with its results, and its photos where nothing else needs them."""
+    here = services()
+    with transaction(here.database) as session:
+        erase.delete_job(session, here.tenant_id, path.job_id)
+    return Response(status=HTTPStatus.NO_CONTENT)

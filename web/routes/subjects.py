@@ -1,0 +1,122 @@
+"""Subjects of a gallery: create, list, read, rename, delete, enrol photos for."""
+
+from http import HTTPStatus
+
+from flask import Response, request, url_for
+from flask_openapi3.blueprint import APIBlueprint
+
+from db import erase, subjects
+from db.models import JobKind, MultipleFaces
+from db.session import transaction
+from db.views import NewJob
+from web.accepting import received
+from web.answers import answer, job_answer
+from web.openapi import SUBJECTS, WAIT, photos_body, problems
+from web.paging import page_of, uuid_cursor
+from web.schemas import (
+    EnrolIn,
+    GalleryPath,
+    JobOut,
+    NamedPageQuery,
+    PreferHeader,
+    ResultsOut,
+    SubjectIn,
+    SubjectOut,
+    SubjectPath,
+    SubjectsOut,
+)
+from web.services import services
+from web.submitting import submit
+
+api = APIBlueprint(
+    "subjects", __name__, url_prefix="/v1/galleries/<uuid:gallery_id>", abp_tags=[SUBJECTS]
+)
+
+
+@api.post("/subjects", responses={201: SubjectOut, **problems(400, 404, 409, 415, 422, 503)})
+def create_subject(path: GalleryPath, body: SubjectIn) -> Response:
+    """Create a subject; its name is unique in the gallery."""
+    here = services()
+    with transaction(here.database) as session:
+        made = subjects.create_subject(session, here.tenant_id, path.gallery_id, name=body.name)
+    location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
+    return answer(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+
+
+@api.get("/subjects", responses={200: SubjectsOut, **problems(400, 404, 422, 503)})
+def list_subjects(path: GalleryPath, query: NamedPageQuery) -> Response:
+    """List the gallery's subjects, the oldest first."""
+    here = services()
+    with transaction(here.database) as session:
+        found = subjects.list_subjects(
+            session,
+            here.tenant_id,
+            path.gallery_id,
+            name=query.name,
+            after=uuid_cursor(query.cursor),
+            limit=query.limit + 1,
+        )
+    page, more = page_of(found, query.limit)
+    return answer(
+        SubjectsOut(
+            subjects=[SubjectOut.of(one) for one in page],
+            next_cursor=str(page[-1].id) if more else None,
+        )
+    )
+
+
+@api.get("/subjects/<uuid:subject_id>", responses={200: SubjectOut, **problems(404, 503)})
+def read_subject(path: SubjectPath) -> Response:
+    """Read a subject."""
+    here = services()
+    with transaction(here.database) as session:
+        found = subjects.get_subject(session, here.tenant_id, path.gallery_id, path.subject_id)
+    return answer(SubjectOut.of(found))
+
+
+@api.patch(
+    "/subjects/<uuid:subject_id>",
+    responses={200: SubjectOut, **problems(400, 404, 409, 415, 422, 503)},
+)
+def rename_subject(path: SubjectPath, body: SubjectIn) -> Response:
+    """Rename a subject."""
+    here = services()
+    with transaction(here.database) as session:
+        renamed = subjects.rename_subject(
+            session, here.tenant_id, path.gallery_id, path.subject_id, name=body.name
+        )
+    return answer(SubjectOut.of(renamed))
+
+
+@api.delete("/subjects/<uuid:subject_id>", responses={204: None, **problems(404, 503)})
+def delete_subject(path: SubjectPath) -> Response:
+    """Delete a subject: its templates, its place in all results, and its enrolment photos."""
+    here = services()
+    with transaction(here.database) as session:
+        erase.delete_subject(session, here.tenant_id, path.gallery_id, path.subject_id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@api.post(
+    "/subjects/<uuid:subject_id>/photos",
+    description=f"A job of kind `enrol` with these photos. {WAIT}",
+    responses={200: ResultsOut, 202: JobOut, **problems(400, 404, 415, 422, 503)},
+    openapi_extensions={
+        "requestBody": photos_body(
+            multiple_faces={"type": "string", "enum": [one.value for one in MultipleFaces]}
+        ),
+    },
+)
+def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
+    """Enrol photos for a subject."""
+    here = services()
+    with received(here, request, photo_field="photos") as arrived:
+        wanted = EnrolIn.model_validate(arrived.fields)
+        new = NewJob(
+            kind=JobKind.ENROL,
+            gallery_id=path.gallery_id,
+            subject_id=path.subject_id,
+            multiple_faces=wanted.multiple_faces,
+        )
+        job_id = submit(here, new, arrived)
+    return job_answer(here, job_id, header)

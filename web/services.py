@@ -1,0 +1,48 @@
+"""What every request may use: settings, database, bucket, and the tenant it works for."""
+
+from functools import cached_property
+
+import redis
+from flask import current_app
+
+from db.session import Database, make_database, transaction
+from db.settings import Settings
+from db.storage import ObjectStore
+from db.tenants import LOCAL_TENANT, ensure_tenant
+
+EXTENSION = "facebatch"
+
+
+class Services:
+    """One set for each process; connections are made when they are first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> Database:
+        """A pool with a connection for each of gunicorn's threads."""
+        return make_database(self.settings.database or "", pool_size=8, max_overflow=24)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The photos' bucket."""
+        return ObjectStore.from_settings(self.settings)
+
+    @cached_property
+    def redis(self) -> "redis.Redis":
+        """The queue's server, asked for its health and nothing else."""
+        url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
+        return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+
+    @cached_property
+    def tenant_id(self) -> int:
+        """The local stack's one tenant."""
+        with transaction(self.database) as session:
+            return ensure_tenant(session, LOCAL_TENANT)
+
+
+def services() -> Services:
+    """The services of the app that is answering."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

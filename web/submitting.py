@@ -1,0 +1,33 @@
+"""Submissions: received photos become a job in one transaction."""
+
+import uuid
+
+from db import jobs
+from db.session import transaction
+from db.views import NewJob
+from web.accepting import Received
+from web.schemas import JobIn
+from web.services import Services
+
+
+def submit(services: Services, new: NewJob, arrived: Received) -> uuid.UUID:
+    """Makes a job of the photos that takes no others; returns its id once it is committed."""
+    with transaction(services.database) as session:
+        job_id = jobs.create_job(session, services.tenant_id, new)
+        jobs.add_items(session, services.tenant_id, job_id, arrived.photos)
+        jobs.seal_job(session, services.tenant_id, job_id)
+        arrived.settle(session)
+    return job_id
+
+
+def new_job(wanted: JobIn) -> NewJob:
+    """What the client asked for, as the ledger takes it."""
+    return NewJob(
+        kind=wanted.kind,
+        gallery_id=wanted.gallery,
+        subject_id=wanted.subject,
+        threshold_distance=wanted.threshold,
+        top_k=wanted.top_k,
+        multiple_faces=wanted.multiple_faces,
+        engine=wanted.engine,
+    )

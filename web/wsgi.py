@@ -1,0 +1,9 @@
+"""What gunicorn loads: the app, with the settings of the environment."""
+
+from db.logs import configure_logs
+from db.settings import load_settings
+from web.app import create_app
+
+settings = load_settings().require_stores()
+configure_logs(settings.log_level)
+app = create_app(settings)
