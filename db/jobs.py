@@ -110,6 +110,8 @@ def add_known_items(
     query = select(Photo.sha256).where(
         Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items})
     )
+    # The job before the photos, as whoever deletes a job with its photos locks them.
+    _lock_job(session, tenant_id, job_id)
     # KEY SHARE: the photos cannot be deleted before the items that need them are there.
     known = set(session.scalars(query.with_for_update(read=True, key_share=True)))
     add_items(session, tenant_id, job_id, [item for item in items if item.sha256 in known])
@@ -131,27 +133,36 @@ def cancel_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> bool:
     """Ends the job now; photos that have ended keep their results. False where it had ended."""
     get_job(session, tenant_id, job_id)
     # Items before their job: the same order in which workers lock, so that nobody waits in a ring.
-    open_items = select(Item.id).where(Item.job_id == job_id, Item.state.in_(OPEN_ITEM_STATES))
-    session.execute(open_items.order_by(Item.id).with_for_update())
-    cancelled = session.scalars(
-        update(Item)
-        .where(Item.job_id == job_id, Item.state.in_(OPEN_ITEM_STATES))
-        .values(state=ItemState.CANCELLED, lease_until=None, finished_at=func.now())
-        .returning(Item.id)
-    ).all()
+    cancelled = _cancel_items(session, job_id)
     ended = session.scalars(
         update(Job)
         .where(Job.id == job_id, Job.state.in_(OPEN_JOB_STATES))
         .values(
             state=JobState.CANCELLED,
-            n_cancelled=Job.n_cancelled + len(cancelled),
             sealed_at=func.coalesce(Job.sealed_at, func.now()),
             finished_at=func.now(),
         )
         .returning(Job.id)
     ).all()
+    # Those that were added before the job was locked; from here on none is.
+    cancelled += _cancel_items(session, job_id)
+    session.execute(
+        update(Job).where(Job.id == job_id).values(n_cancelled=Job.n_cancelled + cancelled)
+    )
     _write_completion(session, tenant_id, ended)
     return bool(ended)
+
+
+def _cancel_items(session: Session, job_id: uuid.UUID) -> int:
+    open_items = select(Item.id).where(Item.job_id == job_id, Item.state.in_(OPEN_ITEM_STATES))
+    ids = session.scalars(open_items.order_by(Item.id).with_for_update()).all()
+    cancelled = session.scalars(
+        update(Item)
+        .where(Item.id.in_(ids))
+        .values(state=ItemState.CANCELLED, lease_until=None, finished_at=func.now())
+        .returning(Item.id)
+    ).all()
+    return len(cancelled)
 
 
 def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
