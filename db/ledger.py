@@ -189,11 +189,12 @@ _REQUEUE_EXPIRED = text("""
     FROM expired WHERE item.id = expired.id
     RETURNING item.id
 """)
+# Each half has an index of its own. One that is queued has met a limit that was lowered since.
 _SET_ASIDE = text("""
     WITH lost AS (
         SELECT id FROM item
-        WHERE state IN ('running', 'queued') AND attempt >= :max_attempts
-          AND (lease_until IS NULL OR lease_until < now())
+        WHERE (state = 'running' AND lease_until < now() AND attempt >= :max_attempts)
+           OR (state = 'queued' AND dispatched_at IS NOT NULL AND attempt >= :max_attempts)
         ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
     UPDATE item
