@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -27,8 +27,10 @@ from db.models import (
     Template,
     Upload,
 )
-from db.storage import ObjectStore
 from db.subjects import get_subject
+
+FOLDER = "/"
+"""The end of a doomed key that stands for everything below it."""
 
 
 def delete_subject(
@@ -40,15 +42,21 @@ def delete_subject(
     that are under way are cancelled. Raises `SubjectNotFoundError`.
     """
     get_subject(session, tenant_id, gallery_id, subject_id)
-    _cancel_enrolments(session, subject_id)
-    photos = _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
-    statement = delete(Subject).where(
+    _cancel_open_items(session, subject_id)
+    photos = _templates_photos(session, subject_id) | _photos_of_enrolments(session, subject_id)
+    # Photos before the subject: the same order in which workers lock them when they record.
+    _lock_photos(session, tenant_id, photos)
+    found = select(Subject.id).where(
         Subject.tenant_id == tenant_id,
         Subject.gallery_id == gallery_id,
         Subject.id == subject_id,
     )
-    if not session.scalars(statement.returning(Subject.id)).all():
+    if session.scalars(found.with_for_update()).one_or_none() is None:
         raise SubjectNotFoundError("there is no such subject in the gallery")
+    # What was added before the subject was locked; from here on nothing is.
+    _cancel_open_items(session, subject_id)
+    photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
+    session.execute(delete(Subject).where(Subject.id == subject_id))
     _delete_unused_photos(session, tenant_id, photos)
 
 
@@ -57,15 +65,15 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
 
     Raises `GalleryNotFoundError`.
     """
-    jobs = session.scalars(
-        select(Job.id).where(Job.tenant_id == tenant_id, Job.gallery_id == gallery_id)
-    ).all()
-    photos = _photos_of_jobs(session, jobs)
-    for job_id in jobs:
-        _delete_job_rows(session, tenant_id, job_id)
-    statement = delete(Gallery).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
-    if not session.scalars(statement.returning(Gallery.id)).all():
+    photos = _delete_jobs_of(session, tenant_id, gallery_id)
+    found = select(Gallery.id).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
+    if session.scalars(found.with_for_update()).one_or_none() is None:
         raise GalleryNotFoundError("there is no such gallery")
+    # Jobs that were made before the gallery was locked; from here on none is, and no template.
+    photos |= _delete_jobs_of(session, tenant_id, gallery_id)
+    # The jobs that enrolled them may be long deleted.
+    photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
+    session.execute(delete(Gallery).where(Gallery.id == gallery_id))
     _delete_unused_photos(session, tenant_id, photos)
 
 
@@ -80,41 +88,64 @@ def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     _delete_unused_photos(session, tenant_id, photos)
 
 
-def doomed_objects(session: Session, *, limit: int = 100) -> list[str]:
-    """Keys of objects whose photos are gone, locked for this transaction."""
-    query = select(DoomedObject.object_key).limit(limit).with_for_update(skip_locked=True)
+def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
+    """Keys of objects whose photos are gone, at most `limit`, in order.
+
+    Nobody needs to lock them: a key is used once, so deleting its object twice does no harm.
+    """
+    query = (
+        select(DoomedObject.object_key)
+        .where(~DoomedObject.object_key.endswith(FOLDER))
+        .order_by(DoomedObject.object_key)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def give_up_uploads(session: Session, older_than: dt.timedelta) -> int:
+    """Dooms uploads that did not commit in so long, with all that they sent; returns how many.
+
+    Their rows go, so that they can commit no longer; the folders of their objects take their
+    place in the same transaction, so that no fault loses sight of them.
+    """
+    old = delete(Upload).where(Upload.created_at < func.now() - older_than)
+    given_up = session.execute(old.returning(Upload.tenant_id, Upload.id)).all()
+    rows = [{"object_key": f"{one.id}{FOLDER}", "tenant_id": one.tenant_id} for one in given_up]
+    if rows:
+        session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)
+    return len(rows)
+
+
+def doomed_folders(session: Session, older_than: dt.timedelta, *, limit: int = 100) -> list[str]:
+    """Folders of uploads that were given up so long ago that surely nothing more comes."""
+    query = (
+        select(DoomedObject.object_key)
+        .where(
+            DoomedObject.object_key.endswith(FOLDER),
+            DoomedObject.created_at < func.now() - older_than,
+        )
+        .limit(limit)
+    )
     return list(session.scalars(query))
 
 
 def forget_objects(session: Session, keys: Iterable[str]) -> None:
-    """Notes that the objects are gone from the bucket."""
-    session.execute(delete(DoomedObject).where(DoomedObject.object_key.in_(list(keys))))
+    """Notes that the objects, or all of the folders, are gone from the bucket."""
+    # In order, so that two who forget the same ones do not wait in a ring.
+    query = select(DoomedObject.object_key).where(DoomedObject.object_key.in_(list(keys)))
+    gone = session.scalars(query.order_by(DoomedObject.object_key).with_for_update()).all()
+    session.execute(delete(DoomedObject).where(DoomedObject.object_key.in_(gone)))
 
 
-def abandoned_uploads(
-    session: Session, older_than: dt.timedelta, *, limit: int = 10
-) -> list[uuid.UUID]:
-    """Uploads that never committed; they are deleted here, so that they no longer can."""
-    old = (
-        select(Upload.id)
-        .where(Upload.created_at < func.now() - older_than)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return list(session.scalars(delete(Upload).where(Upload.id.in_(old)).returning(Upload.id)))
+def unused_keys(session: Session, keys: Iterable[str]) -> list[str]:
+    """Those of the keys that no photo has."""
+    wanted = list(keys)
+    used = set(session.scalars(select(Photo.object_key).where(Photo.object_key.in_(wanted))))
+    return [key for key in wanted if key not in used]
 
 
-def sweep_upload(session: Session, store: ObjectStore, upload_id: uuid.UUID) -> None:
-    """Deletes what an abandoned upload left in the bucket."""
-    prefix = f"{upload_id}/"
-    store.abort_uploads(prefix)
-    keys = list(store.keys(prefix))
-    used = set(session.scalars(select(Photo.object_key).where(Photo.object_key.in_(keys))))
-    store.delete(key for key in keys if key not in used)
-
-
-def _cancel_enrolments(session: Session, subject_id: uuid.UUID) -> None:
-    """Ends the open enrolments of the subject, items before jobs as workers lock them."""
+def _cancel_open_items(session: Session, subject_id: uuid.UUID) -> None:
+    """Ends what is under way for the subject, items before jobs as workers lock them."""
     open_items = (
         select(Item.id)
         .where(Item.subject_id == subject_id, Item.state.in_(OPEN_ITEM_STATES))
@@ -141,34 +172,58 @@ def _cancel_enrolments(session: Session, subject_id: uuid.UUID) -> None:
 
 def _templates_photos(session: Session, subject_id: uuid.UUID) -> set[uuid.UUID]:
     """The photos from which the subject's templates were made."""
+    return _photos_of_templates(session, Template.subject_id == subject_id)
+
+
+def _photos_of_templates(session: Session, which: ColumnElement[bool]) -> set[uuid.UUID]:
     query = (
         select(Extraction.photo_id)
         .join(Face, Face.extraction_id == Extraction.id)
         .join(Embedding, Embedding.face_id == Face.id)
         .join(Template, Template.embedding_id == Embedding.id)
-        .where(Template.subject_id == subject_id)
+        .where(which)
     )
     return set(session.scalars(query))
 
 
-def _release_enrolments(session: Session, subject_id: uuid.UUID) -> set[uuid.UUID]:
-    """Parts the subject's enrolment items from their photos, and returns the photos.
+def _enrolments(subject_id: uuid.UUID) -> Select[int]:
+    """Items that enrol for the subject.
 
-    Photos that were verified against the subject show who they show, and stay with their job.
+    Photos that were verified against it show who they show, and stay with their job.
     """
-    enrolments = (
+    return (
         select(Item.id)
         .join(Job, Job.id == Item.job_id)
         .where(Item.subject_id == subject_id, Job.kind == JobKind.ENROL)
     )
-    photos = set(session.scalars(select(Item.photo_id).where(Item.id.in_(enrolments))))
+
+
+def _photos_of_enrolments(session: Session, subject_id: uuid.UUID) -> set[uuid.UUID]:
+    query = select(Item.photo_id).where(Item.id.in_(_enrolments(subject_id)))
+    return {photo_id for photo_id in session.scalars(query) if photo_id is not None}
+
+
+def _release_enrolments(session: Session, subject_id: uuid.UUID) -> set[uuid.UUID]:
+    """Parts the subject's enrolment items from their photos, and returns the photos."""
+    photos = _photos_of_enrolments(session, subject_id)
     session.execute(
         update(Item)
-        .where(Item.id.in_(enrolments))
+        .where(Item.id.in_(_enrolments(subject_id)))
         .values(photo_id=None, extraction_id=None)
         .execution_options(synchronize_session=False)
     )
-    return {photo_id for photo_id in photos if photo_id is not None}
+    return photos
+
+
+def _delete_jobs_of(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> set[uuid.UUID]:
+    """Deletes the gallery's jobs; returns their photos."""
+    jobs = session.scalars(
+        select(Job.id).where(Job.tenant_id == tenant_id, Job.gallery_id == gallery_id)
+    ).all()
+    photos = _photos_of_jobs(session, jobs)
+    for job_id in jobs:
+        _delete_job_rows(session, tenant_id, job_id)
+    return photos
 
 
 def _photos_of_jobs(session: Session, job_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -193,14 +248,7 @@ def _delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[
         .where(Extraction.photo_id == Photo.id)
         .exists()
     )
-    # Locked first, in order: whoever adds an item for one of these photos waits or is seen.
-    locked = (
-        select(Photo.id)
-        .where(Photo.tenant_id == tenant_id, Photo.id.in_(list(photo_ids)))
-        .order_by(Photo.id)
-        .with_for_update()
-    )
-    ids = session.scalars(locked).all()
+    ids = _lock_photos(session, tenant_id, photo_ids)
     keys = session.scalars(
         delete(Photo)
         .where(Photo.id.in_(ids), ~in_item, ~in_template)
@@ -210,3 +258,19 @@ def _delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[
     if keys:
         rows = [{"object_key": key, "tenant_id": tenant_id} for key in keys]
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)
+
+
+def _lock_photos(
+    session: Session, tenant_id: int, photo_ids: Iterable[uuid.UUID]
+) -> Sequence[uuid.UUID]:
+    """Locks those of the photos that are there, in order.
+
+    Whoever adds an item for one of them waits, or was before us and is seen.
+    """
+    query = (
+        select(Photo.id)
+        .where(Photo.tenant_id == tenant_id, Photo.id.in_(list(photo_ids)))
+        .order_by(Photo.id)
+        .with_for_update()
+    )
+    return session.scalars(query).all()

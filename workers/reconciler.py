@@ -5,7 +5,8 @@ Several may run at once; rows are locked and skipped, and every step can be done
 
 import datetime as dt
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import redis
 import structlog
@@ -20,10 +21,16 @@ from db.storage import ObjectStore
 from workers.celery_app import QUEUE
 from workers.loop import StopSignal
 
+T = TypeVar("T")
 log = structlog.get_logger()
 SURELY_LOST_S = 120.0
 """A chunk that nobody claimed for so long is sent again even while the queue has others in it."""
 UPLOAD_AGE = dt.timedelta(hours=1)
+"""An upload that did not commit in so long is given up: it no longer can."""
+SETTLED_AGE = dt.timedelta(hours=1)
+"""So long after that its folder is swept: by then its last object has arrived, or never will."""
+DELETED_AT_ONCE = 100
+"""Objects whose deletion is noted together."""
 OPEN_JOB_AGE = dt.timedelta(hours=24)
 
 
@@ -39,23 +46,32 @@ class Reconciler:
 
     def reconcile(self) -> None:
         """Does every step; one that fails is logged and does not keep the others from running."""
-        steps: dict[str, Callable[[Session], int]] = {
-            "items_set_aside": self._set_aside,
-            "leases_expired": self._requeue_expired,
+        steps: dict[str, Callable[[], int]] = {
+            "items_set_aside": lambda: self._committed(self._set_aside),
+            "leases_expired": lambda: self._committed(self._requeue_expired),
             "messages_lost": self._resend_stale,
-            "jobs_abandoned": lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE)),
+            "jobs_abandoned": lambda: self._committed(
+                lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
+            ),
+            "uploads_given_up": lambda: self._committed(
+                lambda session: erase.give_up_uploads(session, UPLOAD_AGE)
+            ),
             "objects_deleted": self._delete_doomed,
-            "uploads_swept": self._sweep_uploads,
+            "folders_swept": self._sweep_folders,
         }
         for event, step in steps.items():
             try:
-                with transaction(self._database) as session:
-                    count = step(session)
+                count = step()
             except UnavailableError as exc:
                 log.warning("reconcile_failed", step=event, code=exc.code)
                 continue
             if count:
                 log.warning(event, count=count)
+
+    def _committed(self, step: Callable[[Session], T]) -> T:
+        """What `step` returns, once its transaction is committed."""
+        with transaction(self._database) as session:
+            return step(session)
 
     def _set_aside(self, session: Session) -> int:
         return len(ledger.set_aside(session, max_attempts=self._settings.max_attempts))
@@ -66,12 +82,16 @@ class Reconciler:
             nudge.notify(session)
         return len(requeued)
 
-    def _resend_stale(self, session: Session) -> int:
+    def _resend_stale(self) -> int:
         after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
-        stale = ledger.resend_stale(session, after_s=after_s)
-        if stale:
-            nudge.notify(session)
-        return len(stale)
+
+        def resend(session: Session) -> int:
+            stale = ledger.resend_stale(session, after_s=after_s)
+            if stale:
+                nudge.notify(session)
+            return len(stale)
+
+        return self._committed(resend)
 
     def _queue_is_empty(self) -> bool:
         """False too where Redis is away: then nothing could be sent again anyway."""
@@ -80,17 +100,33 @@ class Reconciler:
         except redis.RedisError:
             return False
 
-    def _delete_doomed(self, session: Session) -> int:
-        keys = erase.doomed_objects(session)
-        self._store.delete(keys)
-        erase.forget_objects(session, keys)
+    def _delete_doomed(self) -> int:
+        """Deletes objects whose photos are gone, bounded so that leases are looked at meanwhile.
+
+        The bucket is asked with no transaction open. Whatever dies in between is done again.
+        """
+        keys = self._committed(erase.doomed_objects)
+        for start in range(0, len(keys), DELETED_AT_ONCE):
+            some = keys[start : start + DELETED_AT_ONCE]
+            self._store.delete(some)
+            self._forget(some)
         return len(keys)
 
-    def _sweep_uploads(self, session: Session) -> int:
-        uploads = erase.abandoned_uploads(session, UPLOAD_AGE)
-        for upload_id in uploads:
-            erase.sweep_upload(session, self._store, upload_id)
-        return len(uploads)
+    def _sweep_folders(self) -> int:
+        """Deletes what uploads that were given up have left in the bucket."""
+        folders = self._committed(lambda session: erase.doomed_folders(session, SETTLED_AGE))
+        for folder in folders:
+            self._store.abort_uploads(folder)
+            keys = list(self._store.keys(folder))
+            self._store.delete(self._unused(keys))
+            self._forget([folder])
+        return len(folders)
+
+    def _unused(self, keys: Sequence[str]) -> list[str]:
+        return self._committed(lambda session: erase.unused_keys(session, keys))
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        self._committed(lambda session: erase.forget_objects(session, keys))
 
 
 def run(settings: Settings) -> None:
