@@ -11,6 +11,8 @@ import stat
 import sys
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
+PR_GET_PDEATHSIG = 2
 PR_SET_KEEPCAPS = 8
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -44,10 +46,14 @@ def nobody() -> tuple[int, int]:
 def become_nobody(folder: Path, program: Path) -> None:
     """Changes this process's user for good; raises `OSError` where the machine forbids it."""
     user, group = nobody()
+    at_parents_death = ctypes.c_int()
+    _checked(_libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(at_parents_death), 0, 0, 0))
     _prctl(PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(group, group, group)
     os.setresuid(user, user, user)
+    # A change of user makes the kernel forget it.
+    _prctl(PR_SET_PDEATHSIG, at_parents_death.value)
     if _can_use(folder, program):
         _hold(0)
     elif not (_may_hold(CAP_DAC_READ_SEARCH) and _is_executable(program)):

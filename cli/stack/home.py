@@ -60,6 +60,16 @@ class Home:
         """What the supervisor tells others."""
         return self.path / "state.json"
 
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the one process that may start, stop and write here."""
+        return self.path / "supervisor.lock"
+
+    @property
+    def users_lock(self) -> Path:
+        """Shared by those who use a stack for a while."""
+        return self.path / "users.lock"
+
     def log(self, name: str) -> Path:
         """The log of the part `name`."""
         return self.logs / f"{name}.log"
@@ -72,13 +82,20 @@ def home_of(settings: Settings) -> Path:
 
 def open_home(path: Path) -> Home:
     """The home at `path`, made or completed where need be; raises `HomeError`."""
-    home = Home(path)
     with home_errors(path):
         path.mkdir(mode=_home_mode(), parents=True, exist_ok=True)
+        home = Home(path.resolve())
         _claim(home)
         for folder in (home.secrets, home.logs):
             folder.mkdir(mode=0o700, exist_ok=True)
     return home
+
+
+def existing_home(path: Path) -> Home | None:
+    """The home at `path`, or None where there is none; makes nothing."""
+    with home_errors(path):
+        home = Home(path.resolve())
+        return home if home.marker.exists() else None
 
 
 def check_space(home: Home) -> None:

@@ -1,17 +1,23 @@
 """Keeps one part running: starts it, sees it die, starts it again, stops it."""
 
 import contextlib
+import ctypes
 import enum
+import functools
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from cli.stack.errors import StackError
 from cli.stack.parts import Part
+from cli.stack.state import ProcessId
 
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 STEADY_S = 15.0
@@ -53,21 +59,24 @@ class Keeper:
         self.state = PartState.STOPPED
         self.restarts = 0
         self.was_ready = False
+        self.trouble = ""
+        """Why the last process ended, where it should not have."""
         self._log = log
         self._log_start_bytes = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._process_id: ProcessId | None = None
         self._failures = 0
         self._since = 0.0
 
     @property
-    def pid(self) -> int | None:
-        """The id of the process that runs."""
-        return self._process.pid if self._process else None
+    def process_id(self) -> ProcessId | None:
+        """The process that runs."""
+        return self._process_id
 
     def start(self) -> None:
         """Starts the process; raises `StackError` where that is hopeless."""
-        _rotate(self._log)
-        self._log_start_bytes = self._log.stat().st_size if self._log.exists() else 0
+        log, self._log_start_bytes = private_log(self._log)
+        log.close()
         self._spawn()
 
     def tick(self) -> None:
@@ -82,6 +91,19 @@ class Keeper:
             self._look_whether_ready(now)
         elif self.state is PartState.RUNNING and now > self._since + STEADY_S:
             self._failures = 0
+
+    def run_once(self, breathe: Callable[[], None], *, limit_s: float) -> int:
+        """Runs a process that ends by itself; returns its exit status, -9 after `limit_s`.
+
+        `breathe` is called while it runs, and may raise.
+        """
+        self.start()
+        deadline = time.monotonic() + limit_s
+        while self._process and self._process.poll() is None:
+            if time.monotonic() > deadline:
+                return -signal.SIGKILL
+            breathe()
+        return self._process.returncode if self._process else 0
 
     def ask_to_stop(self) -> None:
         """Sends the stop signal, and does not wait."""
@@ -132,11 +154,17 @@ class Keeper:
                     # Of its own, so that Ctrl-C reaches the supervisor alone, and a kill all of it.
                     start_new_session=True,
                     umask=0o077,
+                    # Safe: whoever keeps parts has one thread, or its others hold no lock of libc.
+                    preexec_fn=functools.partial(  # noqa: PLW1509
+                        _stop_with_parent, self.part.stop_signal
+                    ),
                 )
             except OSError as exc:
                 program = self.part.command[0]
                 raise StackError(f"{program} cannot be started: {exc.strerror}") from exc
+        self._process_id = ProcessId.of(self._process.pid)
         self.state = PartState.STARTING
+        self.trouble = ""
         self._since = time.monotonic()
 
     def _restart(self) -> None:
@@ -164,6 +192,7 @@ class Keeper:
         if not self.was_ready and self._failures >= FIRST_TRIES:
             raise PartFailedError(self.part.name, trouble, self.tail())
         self.state = PartState.WAITING
+        self.trouble = trouble
         self._since = time.monotonic()
 
     def _pause_s(self) -> float:
@@ -172,12 +201,20 @@ class Keeper:
     def _bury(self) -> None:
         if self._process:
             _kill_group(self._process.pid)
-        self._process = None
+        self._process = self._process_id = None
         self.part.clean()
 
 
-def tail(path: Path, after_bytes: int = 0) -> str:
-    """The last lines of a log, indented, from what was written after its first `after_bytes`."""
+def private_log(path: Path) -> tuple[IO[bytes], int]:
+    """The log, open for appending, and its size; one that has grown large is put aside first."""
+    if path.exists() and path.stat().st_size > ROTATE_BYTES:
+        path.replace(path.with_name(path.name + ".1"))
+    log = _appending(path)
+    return log, log.seek(0, os.SEEK_END)
+
+
+def tail(path: Path, after_bytes: int = 0, *, lines: int = TAIL_LINES, indent: str = "  ") -> str:
+    """The last lines of a log, from what was written after its first `after_bytes`."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -186,13 +223,13 @@ def tail(path: Path, after_bytes: int = 0) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
+    written = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(indent + line for line in written[-lines:])
 
 
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > ROTATE_BYTES:
-        log.replace(log.with_name(log.name + ".1"))
+def _stop_with_parent(stop_signal: signal.Signals) -> None:
+    """Has the kernel stop this process when its parent dies, as it does when that is killed."""
+    _libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(stop_signal), *(ctypes.c_ulong(0),) * 3)
 
 
 def _appending(log: Path) -> IO[bytes]:

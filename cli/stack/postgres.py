@@ -98,11 +98,15 @@ def _prepare(home: Home) -> None:
     with home_errors(home.path):
         if _data(home).exists():
             _check(home)
+            # What a killed server left names a process whose number another may have by now.
+            if not leftovers(home):
+                (_data(home) / "postmaster.pid").unlink(missing_ok=True)
         else:
             _initialise(home)
 
 
 def _check(home: Home) -> None:
+    """Raises `HomeError` for a database that the server would not serve, or we could not enter."""
     version = (_data(home) / "PG_VERSION").read_text(encoding="ascii").strip()
     if version != MAJOR:
         raise HomeError(
@@ -157,6 +161,7 @@ def _run(home: Home, command: Sequence[str], statement: str = "") -> None:
             errors="replace",
             timeout=INITDB_LIMIT_S,
             check=False,
+            start_new_session=True,  # Ctrl-C is the supervisor's to handle.
         )
     except subprocess.TimeoutExpired as exc:
         raise StackError(f"PostgreSQL made no database within {INITDB_LIMIT_S} s") from exc

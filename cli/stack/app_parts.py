@@ -1,0 +1,125 @@
+"""The parts that are facebatch itself: worker, dispatcher, reconciler and the HTTP API."""
+
+import functools
+import http.client
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from pydantic import SecretStr
+
+from cli.stack.home import Home
+from cli.stack.parts import MARKER, Part, python
+from cli.stack.ports import LOOPBACK
+from db.settings import KNOWN_NAMES, OWN_PREFIX, Settings
+
+SIGTERM_BIT = 1 << 14
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def settings_environ(settings: Settings) -> dict[str, str]:
+    """The environment of this process, with exactly these settings in it and no others."""
+    ours = {*KNOWN_NAMES, "AWS_DEFAULT_REGION"}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and not name.startswith(OWN_PREFIX)
+    }
+    for field, info in Settings.model_fields.items():
+        name, value = str(info.alias), getattr(settings, field)
+        # One form of the database's address is enough.
+        if value is not None and not name.startswith("DB_"):
+            environ[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if settings.database:
+        environ["DATABASE_URL"] = settings.database
+    # No module of ours may come from the folder that a process happens to be started in.
+    return environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def part_environ(settings: Settings, home: Home) -> dict[str, str]:
+    """The environment of a part that works with `settings`."""
+    environ = settings_environ(settings) | {MARKER: str(home.path)}
+    if f"//{LOOPBACK}" in str(environ.get("S3_ENDPOINT_URL")):
+        for name in ("no_proxy", "NO_PROXY"):
+            environ[name] = ",".join(filter(None, [environ.get(name), LOOPBACK]))
+    return environ
+
+
+def preparation(environ: Mapping[str, str]) -> Part:
+    """What makes schema and bucket, and then ends."""
+    return Part(
+        name="prepare", command=python("db.prepare"), environ=environ, is_ready=lambda _pid: True
+    )
+
+
+def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
+    """Worker, dispatcher and reconciler."""
+    processes = settings.worker_processes
+    worker = Part(
+        name="worker",
+        command=python(
+            "celery",
+            *("--app", "workers.app", "worker", "--pool", "prefork"),
+            *("--concurrency", str(processes), "--queues", "facebatch"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ),
+        # Each process has a core; more threads would only get into each other's way.
+        environ={**environ, **ONE_THREAD},
+        is_ready=functools.partial(_has_children, processes),
+    )
+    loops = [
+        Part(
+            name=name,
+            command=python(f"workers.{name}"),
+            environ=environ,
+            is_ready=_catches_sigterm,
+        )
+        for name in ("dispatcher", "reconciler")
+    ]
+    return [worker, *loops]
+
+
+def web_part(environ: Mapping[str, str], port: int) -> Part:
+    """The HTTP API on `port`."""
+    return Part(
+        name="web",
+        command=python(
+            "gunicorn",
+            *("--config", "python:web.gunicorn_conf", "--bind", f"{LOOPBACK}:{port}"),
+            "web.wsgi:app",
+        ),
+        environ=environ,
+        address=f"{LOOPBACK}:{port}",
+        is_ready=lambda _pid: _is_healthy(port),
+    )
+
+
+def _has_children(count: int, pid: int) -> bool:
+    """Celery forks its pool when it has read its settings and loaded the app."""
+    try:
+        return len(psutil.Process(pid).children()) >= count
+    except psutil.Error:
+        return False
+
+
+def _catches_sigterm(pid: int) -> bool:
+    """Dispatcher and reconciler do so from the moment they enter their loop."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(caught and int(caught[1], 16) & SIGTERM_BIT)
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
