@@ -1,5 +1,7 @@
 """A client of the HTTP API that waits for a server which is away and comes back."""
 
+import io
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from cli.scan import open_photo
 from pipeline.errors import FaceBatchError
 
 PATIENCE_S = 120.0
@@ -40,6 +43,20 @@ class PhotoFile:
 
     client_id: str
     path: Path
+
+
+class _Steady(io.BufferedReader):
+    """A file whose length was announced: reading raises `OSError` where it grows or shrinks."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__(raw)
+        self._size_bytes = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if self.tell() > self._size_bytes or (not data and self.tell() < self._size_bytes):
+            raise OSError("the file changed while it was sent")
+        return data
 
 
 class Client:
@@ -124,7 +141,7 @@ class Client:
                         "photos",
                         (
                             photo.client_id,
-                            opened.enter_context(photo.path.open("rb")),
+                            opened.enter_context(_Steady(open_photo(photo.path).detach())),
                             "application/octet-stream",
                         ),
                     )
@@ -168,7 +185,10 @@ class Client:
             return self._http.request(method, path, json=json, params=params)
 
         response = _checked(self._answered(send))
-        return dict(response.json()) if response.content else {}
+        try:
+            return dict(response.json()) if response.content else {}
+        except (ValueError, TypeError) as exc:
+            raise _unexpected(response) from exc
 
     def _answered(self, send: Any) -> httpx.Response:
         """The answer, waiting for a server that is away; raises `ServerAwayError`."""
@@ -202,9 +222,12 @@ def _checked(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         raise ApiError(response.status_code, str(problem["code"]), str(problem["detail"]))
     except (ValueError, KeyError, TypeError):
-        raise ApiError(
-            response.status_code, "unexpected_answer", f"the server answers {response.status_code}"
-        ) from None
+        raise _unexpected(response) from None
+
+
+def _unexpected(response: httpx.Response) -> ApiError:
+    detail = f"{response.url.path} answers {response.status_code} with no answer of facebatch"
+    return ApiError(response.status_code, "unexpected_answer", detail)
 
 
 def _subject(subject_id: str | None) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """The main job: enrol the people of one folder, find them in the photos of another."""
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.client import ApiError, Client, Json, PhotoFile
 from cli.progress import Step, Steps
-from cli.scan import FoundPeople, FoundPhotos
+from cli.scan import FoundPeople, FoundPhotos, open_photo
+from cli.sharing import in_use
 from cli.submission import Submission
 from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
@@ -20,6 +22,12 @@ class NobodyEnrolledError(FaceBatchError):
     """No photo of any person could be enrolled, so there is nobody to look for."""
 
     code = "nobody_enrolled"
+
+
+class ResultMissingError(FaceBatchError):
+    """The server has no result for a photo that it had accepted."""
+
+    code = "result_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,31 +77,45 @@ class Matcher:
         self._steps = steps
         self._warn = warn
 
-    def match(
+    @contextlib.contextmanager
+    def matched(
         self, people: FoundPeople, photos: FoundPhotos, options: MatchOptions
-    ) -> Iterator[MatchedPhoto]:
-        """Every photo with its result, in the order of `photos`, once all have ended."""
-        gallery_id = self._enrol(people, options)
-        return self._identify(gallery_id, photos, options)
+    ) -> Iterator[Iterator[MatchedPhoto]]:
+        """Every photo with its result, in the order of `photos`, once all have ended.
 
-    def _enrol(self, people: FoundPeople, options: MatchOptions) -> str:
-        """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
+        The results are read page by page, inside the context; until it ends, no other run deletes
+        what this one has enrolled. Raises `NobodyEnrolledError`, and while the results are read
+        `ResultMissingError`.
+        """
         name, others = _gallery_name(people, options)
-        self._drop_outdated(name, others)
+        with in_use(people.root, lambda: self._drop_outdated(name, others)):
+            gallery_id = self._enrol(name, people, options)
+            yield self._identify(gallery_id, photos, options)
+
+    def _enrol(self, name: str, people: FoundPeople, options: MatchOptions) -> str:
+        """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
         gallery_id = self._client.ensure_gallery(name)
         job_id = self._client.open_job(
             kind="enrol", gallery=gallery_id, multiple_faces=options.multiple_faces
         )
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
-        with Step(self._steps, "enrolling photos", total) as step:
-            submission = Submission(client=self._client, job_id=job_id)
+        submission = Submission(client=self._client, job_id=job_id)
+        with Step(self._steps, "enrolling photos", total) as step, self._cancelling(job_id):
             subjects = self._client.subjects(gallery_id)
             for person, paths in people.photos.items():
-                subject_id = subjects.get(person) or self._client.ensure_subject(gallery_id, person)
                 relative = [path.relative_to(people.root).as_posix() for path in paths]
-                files = _photo_files(people.root, relative)
+                files = list(_photo_files(people.root, relative))
                 ids |= {file.client_id: file.path for file in files}
+                try:
+                    subject_id = subjects.get(person) or self._client.ensure_subject(
+                        gallery_id, person
+                    )
+                except ApiError as exc:
+                    if exc.code != "name_invalid":
+                        raise
+                    submission.refused |= {file.client_id: exc.code for file in files}
+                    continue
                 submission.add(files, subject_id=subject_id)
             self._finish(submission, step)
         enrolled = self._warn_of_people(submission, ids)
@@ -130,17 +152,25 @@ class Matcher:
         if options.threshold_distance is not None:
             wanted["threshold"] = options.threshold_distance
         job_id = self._client.open_job(**wanted)
-        files = _photo_files(photos.root, photos.relative)
         submission = Submission(client=self._client, job_id=job_id)
-        with Step(self._steps, "matching photos", len(files)) as step:
-            try:
-                submission.add(files, progress=lambda _sent: self._show(submission, step))
-                self._finish(submission, step)
-            except KeyboardInterrupt:
-                self._client.cancel(job_id)
-                raise
-        names = {file.client_id: name for file, name in zip(files, photos.relative, strict=True)}
-        return _in_order(names, submission.refused, self._client.results(job_id))
+        total = len(photos.relative)
+        with Step(self._steps, "matching photos", total) as step, self._cancelling(job_id):
+
+            def show(_sent: int) -> None:
+                self._show(submission, step)
+
+            submission.add(_photo_files(photos.root, photos.relative), progress=show)
+            self._finish(submission, step)
+        return _in_order(photos.relative, submission.refused, self._client.results(job_id))
+
+    @contextlib.contextmanager
+    def _cancelling(self, job_id: str) -> Iterator[None]:
+        """Cancels the job where the user interrupts the run."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._client.cancel(job_id)
+            raise
 
     def _finish(self, submission: Submission, step: Step) -> None:
         """Seals the job and waits until all its photos have ended."""
@@ -171,39 +201,45 @@ def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]
         for path in paths:
             content.update(f"\n{person}\t".encode("utf-8", "surrogateescape"))
             try:
-                content.update(hashlib.sha256(path.read_bytes()).digest())
+                with open_photo(path) as file:
+                    content.update(hashlib.file_digest(file, "sha256").digest())
             except OSError:
                 content.update(b"unreadable")
     others = f"match-{folder.hexdigest()[:16]}-"
     return others + content.hexdigest()[:16], others
 
 
-def _photo_files(root: Path, relative: Sequence[str]) -> list[PhotoFile]:
-    return [PhotoFile(client_id=_client_id(name), path=root / name) for name in relative]
+def _photo_files(root: Path, relative: Iterable[str]) -> Iterator[PhotoFile]:
+    return (PhotoFile(client_id=_client_id(name), path=root / name) for name in relative)
 
 
 def _client_id(relative: str) -> str:
-    """The path itself where it can travel as a file name, else a hash of it."""
-    if len(relative) <= 500 and relative.isprintable():
+    """The path itself where it arrives unchanged as the name of a form's file, else a hash of it.
+
+    A percent sign may not: in a form it escapes quotes.
+    """
+    if len(relative) <= 500 and relative.isprintable() and "%" not in relative:
         return relative
     return "#" + hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _in_order(
-    names: Mapping[str, str], refused: Mapping[str, str], items: Iterator[Json]
+    names: Iterable[str], refused: Mapping[str, str], items: Iterator[Json]
 ) -> Iterator[MatchedPhoto]:
-    """Results in the order of `names`.
+    """Results in the order of `names`; raises `ResultMissingError` where one has none.
 
     Items come in the order in which they were added, which differs within a batch only: photos
     that the server knew went first. So few are held back at a time.
     """
     early: dict[str, Json] = {}
-    for client_id, name in names.items():
+    for name in names:
+        client_id = _client_id(name)
         if client_id in refused:
             yield MatchedPhoto(photo=name, status="failed", error=refused[client_id], faces=())
             continue
         while client_id not in early:
-            item = next(items)
+            if (item := next(items, None)) is None:
+                raise ResultMissingError(f"the server has no result for {name}; run it again")
             early[item["client_id"]] = item
         yield _matched(name, early.pop(client_id))
 

@@ -25,16 +25,11 @@ def write_jsonl(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
 
 
 def write_csv(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
-    """The same lines as columns; candidates as `name=distance`, nearest first, in JSON."""
-    writer = csv.DictWriter(stream, COLUMNS, restval="")
-    writer.writeheader()
+    """The same lines as columns: the box as four of them, the candidates as JSON in one."""
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
     for photo in photos:
-        for line in _lines(photo):
-            if "box" in line:
-                box = line.pop("box")
-                line |= dict(zip(("left", "top", "right", "bottom"), box, strict=True))
-                line["candidates"] = json.dumps(line["candidates"], ensure_ascii=False)
-            writer.writerow(line)
+        writer.writerows(_rows(photo))
 
 
 def writer_for(path: Path) -> Writer:
@@ -44,8 +39,16 @@ def writer_for(path: Path) -> Writer:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A stream that becomes `path` when all is written, and leaves nothing where it is not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A stream that becomes `path` when all is written, and leaves nothing where it is not.
+
+    A device or a pipe is written to as it is; a link stays one. Raises `OSError`.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            yield file
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".facebatch-")
     try:
         os.fchmod(handle, 0o666 & ~_umask())
         with os.fdopen(
@@ -89,6 +92,16 @@ def _lines(photo: MatchedPhoto) -> Iterator[dict[str, object]]:
     for face in photo.faces:
         body = asdict(face)
         yield head | body | {"box": list(face.box), "candidates": list(body["candidates"])}
+
+
+def _rows(photo: MatchedPhoto) -> Iterator[tuple[object, ...]]:
+    """The photo's lines in the order of `COLUMNS`; csv writes None as an empty field."""
+    if not photo.faces:
+        yield (photo.photo, photo.status, *[None] * 8, photo.error)
+    for face in photo.faces:
+        candidates = json.dumps([asdict(one) for one in face.candidates], ensure_ascii=False)
+        yield (photo.photo, photo.status, face.face, *face.box, face.subject, face.distance,
+               candidates, photo.error)  # fmt: skip
 
 
 def _umask() -> int:

@@ -52,6 +52,8 @@ class BarSteps:
         self._task = self._progress.add_task("", total=None, visible=False)
 
     def begin(self, title: str, total: int) -> None:
+        # What the last step showed stays on the screen; it must not be drawn once more.
+        self._progress.remove_task(self._task)
         self._progress.start()
         self._task = self._progress.add_task(title, total=total)
 
@@ -119,6 +121,7 @@ class Step:
 
 def steps_for(stream: TextIO = sys.stderr) -> Steps:
     """The display that fits `stream`."""
-    if stream.isatty() and Console(file=stream).is_terminal:
+    console = Console(file=stream)
+    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return BarSteps(stream)
     return LineSteps(stream)

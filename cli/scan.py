@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from pipeline.errors import FaceBatchError
@@ -29,6 +30,8 @@ class FoundPhotos:
     root: Path
     relative: tuple[str, ...]
     left_out: int
+    linked: tuple[Path, ...]
+    """Links to folders, which are not followed: they can lead in circles, or anywhere."""
 
     def path(self, relative: str) -> Path:
         """Where the photo lies."""
@@ -43,19 +46,25 @@ class FoundPeople:
     photos: dict[str, tuple[Path, ...]]
     empty: tuple[str, ...]
     """Sub-folders without a photo."""
+    linked: tuple[Path, ...]
+    """Links to folders, which are not followed."""
 
 
 def find_photos(folder: Path) -> FoundPhotos:
     """All photos below `folder`, however deep; raises `FolderError` where there is none."""
-    relative, left_out = [], 0
-    for path in _files(folder):
+    relative: list[str] = []
+    linked: list[Path] = []
+    left_out = 0
+    for path in _files(folder, linked):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             relative.append(path.relative_to(folder).as_posix())
         else:
             left_out += 1
     if not relative:
         raise FolderError(f"{folder} holds no photos (files ending in .jpg, .png and the like)")
-    return FoundPhotos(root=folder, relative=tuple(sorted(relative)), left_out=left_out)
+    return FoundPhotos(
+        root=folder, relative=tuple(sorted(relative)), left_out=left_out, linked=tuple(linked)
+    )
 
 
 def find_people(folder: Path) -> FoundPeople:
@@ -64,24 +73,43 @@ def find_people(folder: Path) -> FoundPeople:
     Raises `FolderError` where there is nobody.
     """
     photos: dict[str, list[Path]] = defaultdict(list)
-    for path in _files(folder):
+    linked: list[Path] = []
+    for path in _files(folder, linked):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             below = path.relative_to(folder).parts
-            photos[below[0] if len(below) > 1 else path.stem].append(path)
+            photos[_spelt(below[0] if len(below) > 1 else path.stem)].append(path)
     if not photos:
         raise FolderError(
             f"{folder} holds nobody: put a sub-folder per person into it, or photos named for them"
         )
-    folders = {entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry)}
+    folders = {_spelt(entry.name) for entry in folder.iterdir() if _is_own_folder(entry)}
     return FoundPeople(
         root=folder,
         photos={name: tuple(sorted(paths)) for name, paths in sorted(photos.items())},
         empty=tuple(sorted(folders - photos.keys())),
+        linked=tuple(linked),
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that is not hidden, nor in a hidden folder."""
+def open_photo(path: Path) -> BufferedReader:
+    """The file, for reading; raises `OSError` where it is no file, such as a pipe to wait on."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file")
+    return path.open("rb")
+
+
+def _spelt(name: str) -> str:
+    """A file name as a person's name: control characters and stray bytes written out."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
+    )
+
+
+def _files(folder: Path, linked: list[Path]) -> Iterator[Path]:
+    """Every file below `folder` that is not hidden, nor in a hidden folder.
+
+    Adds links to folders to `linked`.
+    """
     if not folder.is_dir():
         raise FolderError(f"{folder} is no folder")
 
@@ -90,8 +118,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for here, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        linked += (path for name in folders if (path := Path(here, name)).is_symlink())
         yield from (Path(here, name) for name in files if not name.startswith("."))
 
 
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _is_own_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")

@@ -1,12 +1,13 @@
 """Sends photos into an open job: those the server knows by their hash alone, the others whole."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from cli.client import ApiError, Client, PhotoFile
+from cli.scan import open_photo
 
 HASHED_AT_ONCE = 64
 """Photos whose hashes are asked for in one request."""
@@ -28,7 +29,7 @@ class Submission:
 
     def add(
         self,
-        photos: Sequence[PhotoFile],
+        photos: Iterable[PhotoFile],
         *,
         subject_id: str | None = None,
         progress: Callable[[int], None] = lambda _done: None,
@@ -67,7 +68,7 @@ class Submission:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_photo(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

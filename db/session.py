@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from db.errors import DatabaseUnavailableError
@@ -44,14 +45,17 @@ def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 
 def transaction(database: Database) -> Iterator[Session]:
     """A session whose work is committed at the end, or rolled back where an error leaves it.
 
-    Raises `DatabaseUnavailableError` where the server is away or chose this transaction as the
-    victim of a deadlock: what was asked for did not happen, or nobody knows; try again.
+    Raises `DatabaseUnavailableError` where the server is away, no connection is free, or the
+    server chose this transaction as the victim of a deadlock: what was asked for did not happen,
+    or nobody knows; try again.
     """
     try:
         with Session(database, expire_on_commit=False) as session, session.begin():
             yield session
     except (OperationalError, InterfaceError) as exc:
         raise DatabaseUnavailableError("the database does not answer") from exc
+    except PoolTimeoutError as exc:
+        raise DatabaseUnavailableError("all connections to the database are in use") from exc
     except DBAPIError as exc:
         if exc.connection_invalidated:
             raise DatabaseUnavailableError("the database connection broke") from exc

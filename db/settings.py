@@ -8,13 +8,22 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
 OWN_PREFIX = "FACEBATCH_"
+OTHER_REGION = "AWS_DEFAULT_REGION"
+"""What AWS's own tools read; taken where AWS_REGION is not set."""
 
 
 class SettingsError(FaceBatchError):
@@ -101,18 +110,21 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         default=45.0,
         ge=1,
+        allow_inf_nan=False,
         alias="FACEBATCH_LEASE_S",
         description="Seconds without a sign of life after which a worker's photos run again.",
     )
     reconcile_every_s: float = Field(
         default=10.0,
         gt=0,
+        allow_inf_nan=False,
         alias="FACEBATCH_RECONCILE_EVERY_S",
         description="Seconds between two looks for expired leases, lost messages and orphans.",
     )
     resend_after_s: float = Field(
         default=30.0,
         gt=0,
+        allow_inf_nan=False,
         alias="FACEBATCH_RESEND_AFTER_S",
         description="Seconds without a claim after which a chunk is taken for lost once the queue "
         "has nothing in it.",
@@ -130,7 +142,7 @@ class Settings(BaseSettings):
     database_url: PostgresUrl | None = Field(
         default=None,
         alias="DATABASE_URL",
-        description="PostgreSQL 16+ with pgvector 0.8+. Unset: the local stack starts its own.",
+        description="PostgreSQL 15+ with pgvector 0.8+. Unset: the local stack starts its own.",
     )
     db_host: str | None = Field(
         default=None, alias="DB_HOST", description="Host; with the other DB_* in place of the URL."
@@ -180,19 +192,36 @@ class Settings(BaseSettings):
         description="Must agree with the engine; it is here to refuse a start that would not fit.",
     )
 
+    @field_validator("embedding_dimension")
+    @classmethod
+    def _is_the_engines(cls, value: int) -> int:
+        if value != DEFAULT_ENGINE.dimension:
+            raise ValueError(
+                f"is {value}, but the engine {DEFAULT_ENGINE.name} makes embeddings of "
+                f"{DEFAULT_ENGINE.dimension}; unset it or set it to that"
+            )
+        return value
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.embedding_dimension != DEFAULT_ENGINE.dimension:
-            raise ValueError(
-                f"EMBEDDING_DIMENSION is {self.embedding_dimension}, but the engine "
-                f"{DEFAULT_ENGINE.name} makes embeddings of {DEFAULT_ENGINE.dimension}; "
-                "unset it or set it to that"
-            )
+        problems = []
         if self.database_url and self.db_host:
-            raise ValueError("DATABASE_URL and DB_HOST are both set; set one of them")
+            problems.append("DATABASE_URL and DB_HOST are both set; set one of them")
+        if hostless := self._hostless():
+            problems.append(f"{', '.join(hostless)} without DB_HOST; set it, or DATABASE_URL")
         if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key):
-            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; set both")
+            problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; set both")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
+
+    def _hostless(self) -> list[str]:
+        """Names of a database's parts that would be passed over in silence."""
+        if self.db_host or self.database_url:
+            return []
+        parts = ("db_port", "db_name", "db_user", "db_password")
+        return [str(type(self).model_fields[one].alias) for one in parts
+                if one in self.model_fields_set]  # fmt: skip
 
     @classmethod
     def settings_customise_sources(
@@ -248,10 +277,13 @@ def load_settings(
     """
     process = dict(os.environ) if environ is None else environ
     file = _read_dotenv(dotenv)
-    problems = [_unknown(name) for name in sorted(file) if name not in KNOWN_NAMES]
+    known = KNOWN_NAMES | {OTHER_REGION}
+    problems = [_unknown(name) for name in sorted(file) if name not in known]
     problems += [_unknown(name) for name in sorted(process) if _is_a_slip(name)]
-    region = process.get("AWS_DEFAULT_REGION")
-    values: dict[str, Any] = {"AWS_REGION": region} if region else {}
+    values: dict[str, Any] = {}
+    for source in (file, process):
+        if region := source.get(OTHER_REGION):
+            values["AWS_REGION"] = region
     for source in (file, process):
         values |= {name: source[name] for name in KNOWN_NAMES & source.keys() if source[name]}
     try:

@@ -3,9 +3,11 @@
 import base64
 import contextlib
 import hashlib
+import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -16,6 +18,7 @@ from db.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 5 * 1024 * 1024  # S3's smallest part.
@@ -53,19 +56,23 @@ class ObjectStore:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Connects with the settings' addresses and keys."""
-        endpoint = settings.s3_endpoint_url
+        endpoint = settings.s3_endpoint_url.get_secret_value() if settings.s3_endpoint_url else None
         secret, token = settings.aws_secret_access_key, settings.aws_session_token
         client = boto3.client(
             "s3",
-            endpoint_url=endpoint.get_secret_value() if endpoint else None,
+            endpoint_url=endpoint,
             aws_access_key_id=settings.aws_access_key_id,
             aws_secret_access_key=secret.get_secret_value() if secret else None,
             aws_session_token=token.get_secret_value() if token else None,
             region_name=settings.aws_region,
             config=Config(
                 connect_timeout=3,
-                read_timeout=20,
-                retries={"mode": "standard", "total_max_attempts": 3},
+                # Together less than half a lease: a bucket that hangs must not look like a worker
+                # that died.
+                read_timeout=10,
+                retries={"mode": "standard", "total_max_attempts": 2},
+                # Loopback has no proxy, whatever the environment says. None: what it says.
+                proxies={} if _is_loopback(endpoint) else None,
                 max_pool_connections=32,
                 # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
                 s3={"addressing_style": "path"},
@@ -85,7 +92,19 @@ class ObjectStore:
                 if exc.response.get("Error", {}).get("Code") not in {"404", "NoSuchBucket"}:
                     raise
                 with contextlib.suppress(self._client.exceptions.BucketAlreadyOwnedByYou):
-                    self._client.create_bucket(Bucket=self._bucket)
+                    self._create_bucket()
+
+    def _create_bucket(self) -> None:
+        region = self._client.meta.region_name
+        if region == "us-east-1":
+            self._client.create_bucket(Bucket=self._bucket)  # The one region that must not be said.
+        else:
+            self._client.create_bucket(
+                Bucket=self._bucket,
+                CreateBucketConfiguration={
+                    "LocationConstraint": cast("BucketLocationConstraintType", region)
+                },
+            )
 
     def ping(self) -> None:
         """Raises `StorageUnavailableError` unless the bucket is there and admits us."""
@@ -138,6 +157,14 @@ class ObjectStore:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
+
+
+def _is_loopback(endpoint: str | None) -> bool:
+    host = urlsplit(endpoint or "").hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Writer:

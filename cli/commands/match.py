@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -80,18 +80,15 @@ def match(  # noqa: PLR0917 - click calls it by name.
     Uses the local stack of this home; where none is running, it starts one and stops it at the
     end. Exit status: 0 when every photo has its result, 1 when not, 2 for bad arguments.
     """
-    if out is not None and not out.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder of {out} does not exist", param_hint="--out")
     options = MatchOptions(
         threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
     )
     settings = load_settings()
-    with matched_photos(settings, people_dir, photos_dir, options) as photos:
-        if out is None:
-            write_jsonl(photos, stdout())
-        else:
-            with whole_file(out) as file:
-                writer_for(out)(photos, file)
+    with (
+        _written_to(out) as write,
+        matched_photos(settings, people_dir, photos_dir, options) as photos,
+    ):
+        write(photos)
 
 
 @contextlib.contextmanager
@@ -107,8 +104,30 @@ def matched_photos(
         warn(f"{people_dir / name} holds no photo, so nobody is looked for by that name")
     if photos.left_out:
         warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
-    with running_stack(settings) as stack, Client(stack.api_url) as client:
-        yield Matcher(client, steps_for(), warn).match(people, photos, options)
+    for link in (*people.linked, *photos.linked):
+        warn(f"{link} is a link to a folder and was not followed")
+    with (
+        running_stack(settings) as stack,
+        Client(stack.api_url) as client,
+        Matcher(client, steps_for(), warn).matched(people, photos, options) as results,
+    ):
+        yield results
+
+
+@contextlib.contextmanager
+def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]], None]]:
+    """What writes the results. It is opened first: no hours of work end at a folder that is not."""
+    if out is None:
+        yield lambda photos: write_jsonl(photos, stdout())
+        return
+    with contextlib.ExitStack() as opened:
+        try:
+            file = opened.enter_context(whole_file(out))
+        except OSError as exc:
+            raise click.BadParameter(
+                f"{out} cannot be written: {exc.strerror}", param_hint="--out"
+            ) from exc
+        yield lambda photos: writer_for(out)(photos, file)
 
 
 def warn(message: str) -> None:

@@ -1,0 +1,184 @@
+"""The client waits for a server that is away, and says what one that answers has refused."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http_kit import Answer, Scripted, scripted
+
+from cli.client import ApiError, Client, PhotoFile, ServerAwayError
+
+REFUSED = {"status": 409, "code": "job_sealed", "detail": "the job takes no further photos"}
+
+
+@contextlib.contextmanager
+def client_of(*answers: Answer, patience_s: float = 30) -> Iterator[tuple[Client, Scripted]]:
+    with scripted(*answers) as script, Client(script.url, patience_s=patience_s) as client:
+        yield client, script
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    with client_of((status, b""), (status, b"<html>"), (200, {"id": "j"})) as (client, script):
+        assert client.job("j") == {"id": "j"}
+        assert script.asked == ["GET /v1/jobs/j"] * 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+def test_a_refusal_is_final_and_carries_its_code(status: int) -> None:
+    with client_of((status, REFUSED)) as (client, script):
+        with pytest.raises(ApiError, match="no further photos") as caught:
+            client.seal("j")
+        assert (caught.value.status, caught.value.code) == (status, "job_sealed")
+        assert script.asked == ["POST /v1/jobs/j/seal"]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", [], {"detail": "no code"}, "text"])
+def test_a_refusal_by_somebody_else_is_still_an_error_of_ours(body: object) -> None:
+    with client_of((404, body)) as (client, _), pytest.raises(ApiError) as caught:
+        client.job("j")
+    assert (caught.value.status, caught.value.code) == (404, "unexpected_answer")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"7"])
+def test_an_answer_that_is_none_of_ours_is_an_error_of_ours(body: bytes) -> None:
+    with client_of((200, body)) as (client, _), pytest.raises(ApiError) as caught:
+        client.job("j")
+    assert caught.value.code == "unexpected_answer"
+
+
+def test_a_server_that_comes_back_is_waited_for() -> None:
+    port = free_port()
+    answered: list[object] = []
+    with Client(f"http://127.0.0.1:{port}", patience_s=60) as client:
+        thread = threading.Thread(target=lambda: answered.append(client.job("j")))
+        thread.start()
+        time.sleep(0.3)
+        assert answered == []
+        with scripted((200, {"id": "j"}), port=port):
+            thread.join()
+    assert answered == [{"id": "j"}]
+
+
+def test_a_server_that_stays_away_is_given_up_with_its_address() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with Client(url, patience_s=0.3) as client, pytest.raises(ServerAwayError) as caught:
+        client.job("j")
+    assert url in str(caught.value)
+    assert "ConnectError" in str(caught.value)
+
+
+def test_a_server_that_only_fails_is_given_up_with_its_status() -> None:
+    with client_of((503, b""), patience_s=0.3) as (client, script):
+        with pytest.raises(ServerAwayError, match="it answers 503"):
+            client.job("j")
+        assert len(script.asked) > 1
+
+
+def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with client_of((200, {"id": "j"}), patience_s=0.3) as (client, _):
+        assert client.job("j") == {"id": "j"}
+
+
+def test_pages_are_read_to_the_end() -> None:
+    pages = [
+        (200, {"results": [1, 2], "next_cursor": "2"}),
+        (200, {"results": [3], "next_cursor": None}),
+    ]
+    with client_of(*pages) as (client, script):
+        assert list(client.results("j")) == [1, 2, 3]
+        assert script.asked == [
+            "GET /v1/jobs/j/results?limit=500",
+            "GET /v1/jobs/j/results?limit=500&cursor=2",
+        ]
+
+
+def test_a_gallery_that_exists_is_found_by_its_name() -> None:
+    taken = {"code": "gallery_exists", "detail": "taken"}
+    found = {"galleries": [{"id": "g"}], "next_cursor": None}
+    with client_of((409, taken), (200, found)) as (client, script):
+        assert client.ensure_gallery("a&b") == "g"
+        assert script.asked[-1] == "GET /v1/galleries?name=a%26b"
+
+
+def test_a_subject_that_exists_is_found_by_its_name() -> None:
+    taken = {"code": "duplicate_subject", "detail": "taken"}
+    found = {"subjects": [{"id": "s"}], "next_cursor": None}
+    with client_of((409, taken), (200, found)) as (client, _):
+        assert client.ensure_subject("g", "anna") == "s"
+
+
+def test_deleting_what_is_gone_is_no_error() -> None:
+    with client_of((404, {"code": "gallery_not_found", "detail": "gone"})) as (client, _):
+        client.delete_gallery("g")
+    with client_of((409, REFUSED)) as (client, _), pytest.raises(ApiError):
+        client.delete_gallery("g")
+
+
+def test_a_photo_is_sent_whole_at_each_try(tmp_path: Path) -> None:
+    photo = PhotoFile(client_id="p", path=tmp_path / "p.jpg")
+    photo.path.write_bytes(b"photo" * 1000)
+    with client_of((503, b""), (200, {})) as (client, script):
+        client.add_photos("j", [photo], subject_id="s")
+        assert script.asked == ["POST /v1/jobs/j/photos?subject=s"] * 2
+
+
+def test_a_file_that_grows_while_it_is_sent_is_the_files_fault(tmp_path: Path) -> None:
+    photo = PhotoFile(client_id="p", path=tmp_path / "p.jpg")
+    photo.path.write_bytes(b"x" * 1_000_000)
+    stop = threading.Event()
+
+    def grow() -> None:
+        with photo.path.open("ab") as file:
+            while not stop.is_set() and file.tell() < 500_000_000:
+                file.write(b"x" * 100_000)
+
+    with client_of((200, {}), patience_s=0.5) as (client, _):
+        thread = threading.Thread(target=grow)
+        thread.start()
+        try:
+            with pytest.raises(OSError, match="changed while it was sent"):
+                client.add_photos("j", [photo])
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_file_that_is_gone_is_no_servers_fault(tmp_path: Path) -> None:
+    with client_of((200, {})) as (client, script):
+        with pytest.raises(FileNotFoundError):
+            client.add_photos("j", [PhotoFile(client_id="p", path=tmp_path / "absent.jpg")])
+        assert script.asked == []
+
+
+def test_what_is_no_http_counts_as_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        stop = threading.Event()
+
+        def babble() -> None:
+            listener.settimeout(0.05)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError), listener.accept()[0] as connection:
+                    connection.sendall(b"SSH-2.0-what\r\n")
+
+        thread = threading.Thread(target=babble)
+        thread.start()
+        try:
+            with Client(url, patience_s=0.3) as client, pytest.raises(ServerAwayError):
+                client.job("j")
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,183 @@
+"""A match gives one result for every photo, in order, whatever its files are called."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http_kit import TinyApi, serving
+
+from cli.client import Client
+from cli.matching import (
+    MatchedPhoto,
+    Matcher,
+    MatchOptions,
+    NobodyEnrolledError,
+    ResultMissingError,
+)
+from cli.progress import LineSteps
+from cli.scan import find_people, find_photos
+
+OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces="refuse")
+OTHER_OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces="largest")
+
+
+class Match:
+    """Folders of people and photos, and a server to match them on."""
+
+    def __init__(self, api: TinyApi, root: Path) -> None:
+        self.api = api
+        self.people = root / "people"
+        self.photos = root / "photos"
+        self.warnings: list[str] = []
+        self.add(self.people, "anna.jpg")
+
+    def add(self, folder: Path, *names: str) -> None:
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.fsencode(name))
+
+    def matcher(self, client: Client) -> Matcher:
+        return Matcher(client, LineSteps(io.StringIO()), self.warnings.append)
+
+    def run(self, options: MatchOptions = OPTIONS) -> list[MatchedPhoto]:
+        people, photos = find_people(self.people), find_photos(self.photos)
+        with (
+            Client(self.api.url, patience_s=5) as client,
+            self.matcher(client).matched(people, photos, options) as results,
+        ):
+            return list(results)
+
+
+@pytest.fixture
+def match(tmp_path: Path) -> Iterator[Match]:
+    with serving(TinyApi()) as api:
+        yield Match(api, tmp_path)
+
+
+def test_results_come_in_the_order_of_the_photos_though_known_ones_went_first(
+    match: Match,
+) -> None:
+    names = [f"{n:03}.jpg" for n in range(200)]
+    match.add(match.photos, *names[::3])
+    match.run()
+    match.add(match.photos, *names)
+    assert [one.photo for one in match.run()] == names
+
+
+ODD = [
+    "sub/a.jpg",
+    "%22.jpg",
+    "a%22b%0A.jpg",
+    'quo"te.jpg',
+    "back\\slash.jpg",
+    "new\nline.jpg",
+    " blank .jpg",
+    "\u00e9 \U0001f600.jpg",
+    "e\u0301.jpg",
+    "\u00a0.jpg",
+    os.fsdecode(b"\xff\xfe.jpg"),
+    "/".join(["deep" * 20] * 8) + ".jpg",
+]
+
+
+def test_photos_with_odd_names_are_sent_and_told_apart(match: Match) -> None:
+    match.add(match.photos, *ODD)
+    for _ in range(2):
+        results = match.run()
+        assert [one.photo for one in results] == sorted(ODD)
+        assert {one.status for one in results} == {"done"}
+    assert sum(map(len, match.api.sent)) == 1 + len(ODD)
+
+
+def test_the_same_bytes_under_two_names_are_two_results(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    (match.photos / "b.jpg").write_bytes((match.photos / "a.jpg").read_bytes())
+    (match.photos / "c.jpg").symlink_to(match.photos / "a.jpg")
+    assert [one.photo for one in match.run()] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_photos_that_all_fail_are_one_result_each(match: Match) -> None:
+    match.photos.mkdir()
+    (match.photos / "broken.jpg").symlink_to(match.photos / "absent")
+    os.mkfifo(match.photos / "pipe.jpg")
+    match.add(match.photos, "refused.jpg")
+    match.api.refuse = lambda name: "file_name_invalid" if name == "refused.jpg" else None
+    assert [(one.photo, one.status, one.error) for one in match.run()] == [
+        ("broken.jpg", "failed", "unreadable"),
+        ("pipe.jpg", "failed", "unreadable"),
+        ("refused.jpg", "failed", "file_name_invalid"),
+    ]
+
+
+def test_a_result_that_is_missing_is_an_error_and_no_silence(match: Match) -> None:
+    match.add(match.photos, "a.jpg", "b.jpg", "c.jpg")
+    match.api.lost = {"b.jpg"}
+    with pytest.raises(ResultMissingError, match=r"b\.jpg"):
+        match.run()
+
+
+def test_nobody_to_look_for_is_an_error(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    match.api.refuse = lambda _name: "file_name_invalid"
+    with pytest.raises(NobodyEnrolledError):
+        match.run()
+    assert match.warnings == [f"{match.people / 'anna.jpg'} was not enrolled: file_name_invalid"]
+
+
+def test_a_person_whose_name_is_refused_does_not_stop_the_others(match: Match) -> None:
+    match.add(match.people, " /1.jpg")
+    match.add(match.photos, "a.jpg")
+    assert [one.status for one in match.run()] == ["done"]
+    assert match.warnings == [f"{match.people / ' /1.jpg'} was not enrolled: name_invalid"]
+
+
+def test_a_second_run_enrols_into_the_same_gallery(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    assert match.run() == match.run()
+    assert len(match.api.galleries) == 1
+
+
+def test_what_was_enrolled_of_other_photos_is_deleted(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run()
+    (first,) = match.api.galleries
+    match.add(match.people, "ben.jpg")
+    match.run()
+    assert len(match.api.galleries) == 1
+    assert first not in match.api.galleries
+
+
+def test_another_runs_gallery_stays_while_that_run_is_at_work(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    people, photos = find_people(match.people), find_photos(match.photos)
+    with (
+        Client(match.api.url, patience_s=5) as client,
+        match.matcher(client).matched(people, photos, OPTIONS) as results,
+    ):
+        (first,) = match.api.galleries
+        match.run(OTHER_OPTIONS)
+        assert first in match.api.galleries
+        assert len(list(results)) == 1
+    match.run()
+    assert list(match.api.galleries) == [first]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_an_interrupt_cancels_the_job_that_it_meets(
+    match: Match, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    match.add(match.photos, "a.jpg")
+    calls = iter(range(1, 100))
+
+    def interrupted(*_: object) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LineSteps, "at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        match.run()
+    assert len(match.api.jobs) == call
+    assert match.api.ended[list(match.api.jobs)[-1]] == "cancelled"
