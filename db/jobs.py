@@ -85,7 +85,8 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     if job.kind is JobKind.ENROL and job.subject_id is None:
         _require_someone(items)
     photos = _photo_ids(session, tenant_id, items)
-    added = [item for item in items if _add_item(session, job, item, photos)]
+    added = _new_items(session, job.id, items, photos)
+    _insert_items(session, job, added, photos)
     failed = sum(item.error_code is not None for item in added)
     session.execute(
         update(Job)
@@ -317,40 +318,61 @@ def _known_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID:
     return session.scalars(query.with_for_update(read=True, key_share=True)).one()
 
 
-def _add_item(session: Session, job: Job, item: NewItem, photos: dict[bytes, uuid.UUID]) -> bool:
-    """Inserts one item; False where the job has it already."""
-    photo_id = photos[item.sha256] if item.sha256 is not None else None
-    failed = item.error_code is not None
-    made = session.scalars(
-        insert(Item)
-        .values(
-            tenant_id=job.tenant_id,
-            job_id=job.id,
-            photo_id=photo_id,
-            name=item.name,
-            client_id=item.client_id,
-            subject_id=item.subject_id or (job.subject_id if not item.new_subject else None),
-            new_subject=item.new_subject,
-            state=ItemState.FAILED if failed else ItemState.QUEUED,
-            error_code=item.error_code,
-            error_detail=item.error_detail,
-            finished_at=func.now() if failed else None,
-            fence=0,
-            attempt=0,
+def _new_items(
+    session: Session, job_id: uuid.UUID, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
+) -> list[NewItem]:
+    """Those of the items that the job does not have; raises `DuplicateItemError`.
+
+    The job is locked, so nobody adds any meanwhile. Its items are read and not locked: a worker
+    that is claiming some holds them and waits for the job.
+    """
+    wanted = {item.client_id for item in items if item.client_id is not None}
+    rows = session.execute(
+        select(Item.client_id, Item.photo_id, Item.error_code).where(
+            Item.job_id == job_id, Item.client_id.in_(wanted)
         )
-        .on_conflict_do_nothing(index_elements=["job_id", "client_id"])
-        .returning(Item.id)
-    ).one_or_none()
-    if made is not None:
-        return True
-    query = select(Item.photo_id, Item.error_code).where(
-        Item.job_id == job.id, Item.client_id == item.client_id
     )
-    if tuple(session.execute(query).one()) != (photo_id, item.error_code):
-        raise DuplicateItemError(
-            "the job has another photo under this id; give each photo an id of its own"
-        )
-    return False
+    known = {row.client_id: (row.photo_id, row.error_code) for row in rows}
+    new = []
+    for item in items:
+        content = (_photo_of(item, photos), item.error_code)
+        if item.client_id is None or item.client_id not in known:
+            new.append(item)
+        elif known[item.client_id] != content:
+            raise DuplicateItemError(
+                "the job has another photo under this id; give each photo an id of its own"
+            )
+        if item.client_id is not None:
+            known[item.client_id] = content
+    return new
+
+
+def _photo_of(item: NewItem, photos: dict[bytes, uuid.UUID]) -> uuid.UUID | None:
+    return None if item.sha256 is None else photos[item.sha256]
+
+
+def _insert_items(
+    session: Session, job: Job, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
+) -> None:
+    if not items:
+        return
+    rows = [
+        {
+            "tenant_id": job.tenant_id,
+            "job_id": job.id,
+            "photo_id": _photo_of(item, photos),
+            "name": item.name,
+            "client_id": item.client_id,
+            "subject_id": item.subject_id or (None if item.new_subject else job.subject_id),
+            "new_subject": item.new_subject,
+            "state": ItemState.FAILED if item.error_code else ItemState.QUEUED,
+            "error_code": item.error_code,
+            "error_detail": item.error_detail,
+            "finished_at": dt.datetime.now(dt.UTC) if item.error_code else None,
+        }
+        for item in items
+    ]
+    session.execute(insert(Item), rows)
 
 
 def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:

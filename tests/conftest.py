@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.sample import Sample, SampleError, prepare_sample
 from cli.stack.home import open_home
 from cli.stack.ports import FreePorts
 from cli.stack.stores import own_stores, running
@@ -23,6 +24,17 @@ def photos_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no photos: FACEBATCH_TEST_DATA is not set and {default} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """The demo's people and photos."""
+    try:
+        return prepare_sample(tmp_path_factory.mktemp("sample"))
+    except SampleError as error:
+        if "cannot be downloaded" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from db.uploads import abandon_upload, begin_upload, end_upload
 from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
 from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooManyPhotosError
-from web.incoming import FieldPart, FilePart, read_parts
+from web.incoming import FieldPart, FilePart, read_parts, storable
 from web.services import Services
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ def checked_file_name(name: str) -> str:
         raise FileNameError(
             f"a file name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
         )
-    if any(char < " " or "\ud800" <= char <= "\udfff" for char in name):
+    if not storable(name):
         raise FileNameError("a file name has control characters in it; send another name")
     return name
 

@@ -37,6 +37,11 @@ class ApiRequest(Request):
             raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
 
 
+def storable(text: str) -> bool:
+    """Whether `text` is free of control characters and of halves of characters (JSON has those)."""
+    return not any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldPart:
     """A form field."""

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from db.models import ItemState, JobKind, JobState, MultipleFaces
 from db.views import CandidateView, FaceView, GalleryView, ItemView, JobView, SubjectView
 from web.errors import InvalidNameError
+from web.incoming import storable
 
 MAX_NAME_CHARS = 255
 MAX_PAGE = 1000
@@ -25,7 +26,7 @@ def _name(value: str) -> str:
             InvalidNameError.code,
             f"a name has at most {MAX_NAME_CHARS} characters, this one has {len(value)}",
         )
-    if any(char < " " or char == "\x7f" for char in value):
+    if not storable(value):
         raise PydanticCustomError(
             InvalidNameError.code, "a name cannot have control characters in it"
         )
@@ -74,7 +75,7 @@ class PageQuery(_In):
 class NamedPageQuery(PageQuery):
     """Where a list goes on, or the one entry of a name."""
 
-    name: str | None = Field(None, description="Only the entry with exactly this name.")
+    name: Name | None = Field(None, description="Only the entry with exactly this name.")
 
 
 class GalleryPath(_In):

@@ -35,9 +35,11 @@ class ProcessId:
 
     @classmethod
     def of(cls, pid: int) -> "ProcessId | None":
-        """The process that has this number now, if any."""
+        """The process that has this number now, if any; one that has ended is none."""
         with contextlib.suppress(psutil.Error):
-            return cls(pid=pid, started_at=psutil.Process(pid).create_time())
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return cls(pid=pid, started_at=process.create_time())
         return None
 
     def lives(self) -> bool:

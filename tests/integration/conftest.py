@@ -5,13 +5,16 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
+from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
+from pydantic import SecretStr
 
 from db.prepare import migrate
 from db.session import Database, make_database, transaction
 from db.settings import Settings
-from db.tenants import ensure_model, ensure_tenant
+from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
 from pipeline.specs import DEFAULT_ENGINE
+from web.app import create_app
 
 TEMPLATE = "migrated"
 
@@ -73,3 +76,28 @@ def _kit(database: Database, name: str) -> Kit:
     with transaction(database) as session:
         ensure_model(session, DEFAULT_ENGINE)
         return Kit(database=database, tenant_id=ensure_tenant(session, name))
+
+
+@pytest.fixture
+def settings(stores: Settings, database_url: str) -> Settings:
+    """The stores, with a database of the test's own."""
+    return stores.model_copy(update={"database_url": SecretStr(database_url)})
+
+
+@pytest.fixture
+def api(settings: Settings) -> Api:
+    """The HTTP API; nobody works on what it accepts."""
+    return Api(create_app(settings).test_client())
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[BackgroundWorker]:
+    """Works on what the API accepts, in a thread."""
+    with BackgroundWorker(settings) as worker:
+        yield worker
+
+
+@pytest.fixture
+def local(database: Database) -> Kit:
+    """The tenant for whom the API works, seen from inside."""
+    return _kit(database, LOCAL_TENANT)

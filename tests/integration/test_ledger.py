@@ -287,3 +287,14 @@ def test_a_lease_that_ran_out_is_seen_by_the_clock(kit: Kit) -> None:
     (claimed,) = kit.claim_all(lease_s=0.05)
     time.sleep(0.1)
     assert requeue(kit) == [claimed.item_id]
+
+
+def test_adding_photos_waits_for_no_worker(kit: Kit) -> None:
+    # A worker that claims holds items and waits for their job; who adds holds the job.
+    job_id = kit.job(item("a"), seal=False)
+    with transaction(kit.database) as worker:
+        worker.execute(text("UPDATE item SET attempt = attempt + 1"))
+        with transaction(kit.database) as session:
+            session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+            added = jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")])
+    assert added == 1

@@ -118,16 +118,6 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         prepare_sample(tmp_path / "file" / "cache")
 
 
-@pytest.fixture(scope="module")
-def real_sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    try:
-        return prepare_sample(tmp_path_factory.mktemp("cache"))
-    except SampleError as error:
-        if "cannot be downloaded" not in str(error):
-            raise
-        pytest.skip(str(error))
-
-
 EXPECTED = {
     "32bit.png": {"obama"},
     "biden_mirrored.jpg": {"biden"},
@@ -139,7 +129,7 @@ EXPECTED = {
 }
 
 
-def test_every_photo_of_the_real_sample_shows_whom_its_name_says(real_sample: Sample) -> None:
+def test_every_photo_of_the_real_sample_shows_whom_its_name_says(sample: Sample) -> None:
     engine = load_engine("dlib-classic")
 
     def embeddings(path: Path) -> list[np.ndarray]:
@@ -147,10 +137,10 @@ def test_every_photo_of_the_real_sample_shows_whom_its_name_says(real_sample: Sa
         return [face.embedding for face in photo.faces]
 
     people = {}
-    for path in sorted(real_sample.people_dir.glob("*/*")):
+    for path in sorted(sample.people_dir.glob("*/*")):
         (people[path.parent.name],) = embeddings(path)
     found = {}
-    for path in sorted(real_sample.photos_dir.iterdir()):
+    for path in sorted(sample.photos_dir.iterdir()):
         faces = embeddings(path)
         near = [
             {name for name, known in people.items() if np.linalg.norm(face - known) <= 0.6}

@@ -26,13 +26,7 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     """
     settings = context.settings
     try:
-        with transaction(context.database) as session:
-            claims = claim(
-                session,
-                item_ids,
-                lease_s=settings.lease_s,
-                max_attempts=settings.max_attempts,
-            )
+        claims = retrying(lambda: _claim(context, item_ids), for_s=settings.lease_s)
     except UnavailableError as exc:
         log.warning("claim_failed", code=exc.code, items=len(item_ids))
         return  # Unclaimed items are sent again.
@@ -47,6 +41,16 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
         _hand_back(context, claims)
         return
     log.info("chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done))
+
+
+def _claim(context: WorkerContext, item_ids: Sequence[int]) -> list[Claim]:
+    with transaction(context.database) as session:
+        return claim(
+            session,
+            item_ids,
+            lease_s=context.settings.lease_s,
+            max_attempts=context.settings.max_attempts,
+        )
 
 
 def _record(context: WorkerContext, outcomes: Sequence[Outcome]) -> set[int]:

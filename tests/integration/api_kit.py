@@ -1,0 +1,117 @@
+"""What tests of the API share: a client, photos, and a worker beside it."""
+
+import threading
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from db.ledger import dispatch
+from db.session import transaction
+from db.settings import Settings
+from workers.context import WorkerContext
+from workers.stages.chunk import process_chunk
+
+Photo = tuple[str, bytes]
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+
+
+def image(width: int = 64, height: int = 64, image_format: str = "JPEG") -> bytes:
+    """A picture of nobody."""
+    out = BytesIO()
+    Image.new("RGB", (width, height), "grey").save(out, image_format)
+    return out.getvalue()
+
+
+def photo(path: Path) -> Photo:
+    return path.name, path.read_bytes()
+
+
+class Api:
+    """Flask's test client with what tests ask for again and again."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+        self.get, self.post = client.get, client.post
+        self.patch, self.delete = client.patch, client.delete
+
+    def gallery(self, name: str = "people") -> str:
+        return made(self.post("/v1/galleries", json={"name": name}))
+
+    def subject(self, gallery: str, name: str) -> str:
+        return made(self.post(f"/v1/galleries/{gallery}/subjects", json={"name": name}))
+
+    def submit(self, *photos: Photo, wait: int = 0, **fields: Any) -> TestResponse:
+        return self.send("/v1/jobs", photos, wait=wait, **fields)
+
+    def send(
+        self,
+        path: str,
+        photos: Sequence[Photo],
+        *,
+        field: str = "photos",
+        wait: int = 0,
+        **fields: Any,
+    ) -> TestResponse:
+        files = [(BytesIO(data), name) for name, data in photos]
+        headers = {"Prefer": f"wait={wait}"} if wait else {}
+        return self.post(path, data={**fields, field: files}, headers=headers)
+
+    def enrol(self, gallery: str, name: str, shown: Photo) -> str:
+        subject = self.subject(gallery, name)
+        path = f"/v1/galleries/{gallery}/subjects/{subject}/photos"
+        answer = self.send(path, [shown], wait=60)
+        assert answer.json["results"][0]["status"] == "done", answer.json
+        return subject
+
+    def counts(self, job: str) -> dict[str, int]:
+        return dict(self.get(f"/v1/jobs/{job}").json["counts"])
+
+
+def made(answer: TestResponse) -> str:
+    assert answer.status_code == 201, answer.text
+    return str(answer.json["id"])
+
+
+def accepted(answer: TestResponse) -> str:
+    """The id of the job that was accepted."""
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"].endswith(answer.json["id"])
+    return str(answer.json["id"])
+
+
+def refused(answer: TestResponse, status: int, code: str) -> str:
+    """Checks that the answer is this problem; returns what it says."""
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.text
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["status"] == status
+    return str(answer.json["detail"])
+
+
+class BackgroundWorker:
+    """Dispatcher and worker in one thread, without the queue between them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._context = WorkerContext.from_settings(settings)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._context.database.dispose()
+
+    def _work(self) -> None:
+        while not self._stop.wait(0.02):
+            with transaction(self._context.database) as session:
+                chunks = dispatch(session, chunk_items=16, chunks_in_flight=4, workers=1)
+            for chunk in chunks:
+                process_chunk(self._context, chunk)

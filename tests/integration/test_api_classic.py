@@ -1,0 +1,217 @@
+"""The classic endpoints answer the bodies that their clients know."""
+
+import pytest
+from api_kit import Api, BackgroundWorker, image, photo, refused
+from ledger_kit import Kit
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from cli.sample import Sample
+from db.models import DoomedObject, Job, Photo
+from db.session import transaction
+from db.settings import Settings
+from web.app import create_app
+
+
+def register(api: Api, name: str, shown: tuple[str, bytes], **fields: str) -> object:
+    return api.send("/register", [shown], field="image", name=name, **fields)
+
+
+def recognize(api: Api, shown: tuple[str, bytes], query: str = "") -> object:
+    return api.send(f"/recognize{query}", [shown], field="image")
+
+
+@pytest.fixture
+def obama(sample: Sample) -> tuple[str, bytes]:
+    return photo(sample.people_dir / "obama" / "obama.jpg")
+
+
+@pytest.fixture
+def obama_again(sample: Sample) -> tuple[str, bytes]:
+    return photo(sample.photos_dir / "obama2.jpg")
+
+
+def count(local: Kit, table: type) -> int:
+    with transaction(local.database) as session:
+        return session.scalars(select(func.count()).select_from(table)).one()
+
+
+def test_the_index_lists_the_endpoints(api: Api) -> None:
+    endpoints = api.get("/").json["endpoints"]
+    assert {"GET /", "GET /health", "GET /stats", "POST /register", "POST /recognize"} <= set(
+        endpoints
+    )
+
+
+def test_health_when_all_is_well(api: Api) -> None:
+    answer = api.get("/health")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "healthy",
+        "database": "connected",
+        "threshold": 0.45,
+        "embedding_dimension": 128,
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "address"),
+    [
+        ("database", {"database_url": SecretStr("postgresql://x@127.0.0.1:9/x")}),
+        ("storage", {"s3_endpoint_url": SecretStr("http://127.0.0.1:9")}),
+        ("queue", {"redis_url": SecretStr("redis://127.0.0.1:9/0")}),
+    ],
+)
+def test_health_tells_which_part_is_down(
+    settings: Settings, local: Kit, part: str, address: dict[str, SecretStr]
+) -> None:
+    api = Api(create_app(settings.model_copy(update=address)).test_client())
+    answer = api.get("/health")
+    assert answer.status_code == 503
+    assert answer.json["status"] == "unhealthy"
+    parts = {"database": "connected", "storage": "connected", "queue": "connected"}
+    assert answer.json["parts"] == parts | {part: "disconnected"}
+    assert answer.json["database"] == answer.json["parts"]["database"]
+
+
+def test_a_user_is_registered_and_recognized(
+    api: Api,
+    worker: BackgroundWorker,
+    local: Kit,
+    obama: tuple[str, bytes],
+    obama_again: tuple[str, bytes],
+    sample: Sample,
+) -> None:
+    constants = {"threshold": 0.45, "embedding_dimension": 128}
+    assert api.get("/stats").json == {"total_users": 0, **constants}
+    answer = register(api, "Barack", obama)
+    assert answer.status_code == 200
+    user_id = answer.json["user_id"]
+    assert isinstance(user_id, int)
+    assert answer.json == {
+        "status": "success",
+        "message": "User 'Barack' registered successfully",
+        "user_id": user_id,
+        "name": "Barack",
+        "embedding_dimension": 128,
+    }
+    assert api.get("/stats").json == {"total_users": 1, **constants}
+
+    match = recognize(api, obama_again).json
+    distance = match["distance"]
+    assert 0 < distance <= 0.45
+    assert match == {
+        "status": "match",
+        "message": "Face recognized as 'Barack'",
+        "distance": distance,
+        "confidence": pytest.approx(1 - distance, abs=1e-9),
+        "matched_user": {"id": user_id, "name": "Barack"},
+        "threshold": 0.45,
+    }
+
+    stranger = recognize(api, photo(sample.people_dir / "biden" / "biden.jpg")).json
+    distance = stranger["distance"]
+    assert distance > 0.45
+    assert stranger == {
+        "status": "no_match",
+        "message": "No matching face found",
+        "distance": distance,
+        "confidence": pytest.approx(1 - distance, abs=1e-9),
+        "matched_user": None,
+        "threshold": 0.45,
+    }
+    # What was only looked at is not kept: the user's photo is all there is.
+    assert (count(local, Photo), count(local, Job)) == (1, 0)
+
+
+def test_the_threshold_of_a_recognition_is_the_clients(
+    api: Api, worker: BackgroundWorker, obama: tuple[str, bytes], obama_again: tuple[str, bytes]
+) -> None:
+    register(api, "Barack", obama)
+    near = recognize(api, obama_again, "?threshold=0.05").json
+    assert (near["status"], near["threshold"], near["matched_user"]) == ("no_match", 0.05, None)
+    assert recognize(api, obama_again, "?threshold=1.5").json["threshold"] == 1.5
+    for threshold in ("0", "-1", "2.5"):
+        answer = recognize(api, obama_again, f"?threshold={threshold}")
+        refused(answer, 422, "threshold_out_of_range")
+    for threshold in ("nan", "near"):
+        refused(recognize(api, obama_again, f"?threshold={threshold}"), 422, "invalid_request")
+
+
+def test_the_default_threshold_is_a_setting(settings: Settings, local: Kit) -> None:
+    strict = settings.model_copy(update={"classic_threshold": 0.3})
+    api = Api(create_app(strict).test_client())
+    assert api.get("/health").json["threshold"] == 0.3
+    assert api.get("/stats").json["threshold"] == 0.3
+
+
+def test_nobody_is_recognized_where_nobody_is_registered(
+    api: Api, worker: BackgroundWorker, obama: tuple[str, bytes]
+) -> None:
+    answer = recognize(api, obama).json
+    assert (answer["status"], answer["distance"], answer["confidence"]) == ("no_match", None, None)
+
+
+def test_names_are_unique(
+    api: Api, worker: BackgroundWorker, local: Kit, obama: tuple[str, bytes]
+) -> None:
+    register(api, "Barack", obama)
+    refused(register(api, "Barack", obama), 409, "duplicate_subject")
+    assert api.get("/stats").json["total_users"] == 1
+    assert count(local, Job) == 0
+
+
+def test_a_failed_registration_leaves_nothing_and_may_be_tried_again(
+    api: Api,
+    worker: BackgroundWorker,
+    local: Kit,
+    obama: tuple[str, bytes],
+    sample: Sample,
+) -> None:
+    refused(register(api, "Barack", ("grey.jpg", image())), 422, "no_face")
+    both = photo(sample.photos_dir / "obama_and_biden.jpg")
+    refused(register(api, "Barack", both), 422, "several_faces")
+    refused(register(api, "Barack", ("a.jpg", b"words")), 422, "not_an_image")
+    refused(register(api, "Barack", ("a.jpg", b"")), 422, "empty_file")
+    assert [count(local, table) for table in (Photo, Job)] == [0, 0]
+    assert count(local, DoomedObject) == 3
+    assert register(api, "Barack", obama).status_code == 200
+
+
+def test_a_recognition_takes_the_largest_face(
+    api: Api, worker: BackgroundWorker, obama: tuple[str, bytes], sample: Sample
+) -> None:
+    for name in ("obama", "biden"):
+        register(api, name, photo(sample.people_dir / name / f"{name}.jpg"))
+    both = photo(sample.photos_dir / "obama_and_biden.jpg")
+    (one,) = api.submit(both, wait=60, kind="detect").json["results"]
+    areas = {
+        face["box"][0]: (face["box"][2] - face["box"][0]) * (face["box"][3] - face["box"][1])
+        for face in one["faces"]
+    }
+    # Obama is on the left.
+    expected = "obama" if areas[min(areas)] > areas[max(areas)] else "biden"
+    assert recognize(api, both, "?threshold=0.6").json["matched_user"]["name"] == expected
+
+
+def test_bad_requests_are_refused_by_name(api: Api, obama: tuple[str, bytes]) -> None:
+    refused(api.send("/register", [obama], field="image"), 422, "invalid_request")
+    for name in ("", "x" * 10_000, "a\0b"):
+        refused(register(api, name, obama), 422, "name_invalid")
+    refused(register(api, "a", obama, age="7"), 422, "invalid_request")
+    two = [obama, obama]
+    refused(api.send("/register", two, field="image", name="a"), 422, "invalid_request")
+    refused(api.send("/recognize", two, field="image"), 422, "invalid_request")
+    refused(api.send("/recognize", [obama], field="image", x="y"), 422, "invalid_request")
+    big = ("a.jpg", image() + bytes(30_000_000))
+    refused(register(api, "a", big), 413, "file_too_large")
+
+
+def test_an_answer_that_takes_too_long_leaves_nothing(
+    api: Api, local: Kit, obama: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.routes.classic.MAX_WAIT_S", 0.2)
+    answer = register(api, "Barack", obama)
+    refused(answer, 503, "still_working")
+    assert answer.headers["Retry-After"]
+    assert [count(local, table) for table in (Photo, Job)] == [0, 0]

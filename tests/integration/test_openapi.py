@@ -1,0 +1,119 @@
+"""The API describes itself, and its pages and logs say what they should and no more."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from api_kit import Api, BackgroundWorker, image, photo
+from openapi_spec_validator import validate
+
+from cli.sample import Sample
+from db.logs import configure_logs
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+@pytest.fixture
+def spec(api: Api) -> dict:
+    return dict(api.get("/openapi.json").json)
+
+
+def operations(spec: dict) -> dict[str, dict]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in spec["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_description_is_valid_openapi_3_1(spec: dict) -> None:
+    assert spec["openapi"].startswith("3.1")
+    validate(spec)
+
+
+def test_every_route_is_described(api: Api, spec: dict) -> None:
+    routes = {
+        method + " " + re.sub(r"<(?:uuid:)?(.*?)>", r"{\1}", rule.rule)
+        for rule in api.client.application.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith(("/docs", "/openapi.json"))
+    }
+    assert routes == set(operations(spec))
+    for operation in operations(spec).values():
+        assert operation["summary"]
+
+
+def test_every_route_is_in_the_reference(spec: dict) -> None:
+    text = (REFERENCE / "api.md").read_text(encoding="utf-8")
+    missing = [name for name in operations(spec) if f"`{name}`" not in text]
+    assert missing == []
+    named = set(re.findall(r"`((?:GET|POST|PATCH|DELETE|PUT) /[^`\s]*)`", text))
+    assert named - set(operations(spec)) <= {"GET /docs", "GET /openapi.json"}
+
+
+def test_every_member_of_a_body_is_in_the_reference(spec: dict) -> None:
+    text = "".join((REFERENCE / page).read_text("utf-8") for page in ("api.md", "errors.md"))
+    schemas = spec["components"]["schemas"]
+    members = {member for schema in schemas.values() for member in schema.get("properties", {})}
+    assert sorted(member for member in members if f"`{member}`" not in text) == []
+
+
+def test_a_body_of_two_kinds_says_so(spec: dict) -> None:
+    for path in ("/v1/jobs", "/v1/jobs/{job_id}/photos"):
+        content = spec["paths"][path]["post"]["requestBody"]["content"]
+        assert set(content) == {"multipart/form-data", "application/json"}
+
+
+def test_who_can_wait_says_so(spec: dict) -> None:
+    waiting = {
+        name
+        for name, operation in operations(spec).items()
+        if any(one["name"] == "Prefer" for one in operation.get("parameters", []))
+    }
+    assert waiting == {
+        "POST /v1/jobs",
+        "GET /v1/jobs/{job_id}",
+        "POST /v1/jobs/{job_id}/seal",
+        "POST /v1/galleries/{gallery_id}/subjects/{subject_id}/photos",
+    }
+
+
+def test_errors_are_problems_in_the_description(spec: dict) -> None:
+    for name, operation in operations(spec).items():
+        for status, answer in operation["responses"].items():
+            if status >= "400" and not name.endswith("/health"):
+                assert list(answer["content"]) == ["application/problem+json"], (name, status)
+
+
+def test_the_page_to_try_it_needs_no_other_host(api: Api) -> None:
+    answer = api.get("/docs", follow_redirects=True)
+    assert answer.status_code == 200
+    links = re.findall(r"""(?:src|href)=["']([^"']+)["']""", answer.text)
+    assert links
+    for link in links:
+        assert not link.startswith(("http:", "https:", "//"))
+        found = api.get(f"/docs/{link.removeprefix('./')}" if link[0] != "/" else link)
+        assert found.status_code == 200, link
+
+
+def test_logs_tell_ids_and_never_names_or_secrets(
+    api: Api,
+    worker: BackgroundWorker,
+    sample: Sample,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    configure_logs("debug")
+    gallery = api.gallery("gallery of Jane Doe")
+    api.enrol(gallery, "Jane Doe", photo(sample.people_dir / "obama" / "obama.jpg"))
+    api.get("/v1/galleries", query_string={"name": "Jane Doe"})
+    answer = api.submit(("Jane Doe.jpg", image()), wait=60, kind="identify", gallery=gallery)
+    said = capsys.readouterr().out
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert {"request", "chunk_recorded"} <= {one["event"] for one in events}
+    assert answer.json["job"]["id"] in said
+    assert "Jane" not in said
+    assert "facebatch:" not in said  # The database's user and password.

@@ -1,0 +1,86 @@
+"""The reference of errors lists every code that can be met, with its status, and no other."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cli
+import db
+import pipeline
+import web
+import workers
+from db.errors import ConflictError, NotFoundError, UnavailableError
+from db.ledger import SET_ASIDE
+from pipeline.errors import FaceBatchError, PhotoError
+from web.problems import _HTTP_CODES, _status_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+# Roots, which are never raised themselves.
+ROOTS = {one.code for one in (ConflictError, NotFoundError, PhotoError, UnavailableError)}
+# Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
+WITHOUT_CLASS = {SET_ASIDE, "several_faces", "bad_request", "unreadable"}
+# Entry points do their work when they are imported.
+ENTRY_POINTS = {"web.wsgi", "workers.app", "db.migrations.env"}
+
+
+def _load_all() -> None:
+    for package in (cli, db, pipeline, web, workers):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if module.name not in ENTRY_POINTS and ".versions" not in module.name:
+                importlib.import_module(module.name)
+
+
+def _below(kind: type[FaceBatchError]) -> Iterator[type[FaceBatchError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _below(one)
+
+
+def _sections() -> dict[str, list[list[str]]]:
+    """The cells of each table's rows, by the heading above it."""
+    sections: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line.removeprefix("## ")
+        elif line.startswith("| `"):
+            sections.setdefault(heading, []).append(
+                [cell.strip(" `") for cell in line.strip("|").split(" | ")]
+            )
+    return sections
+
+
+def test_the_page_lists_every_code_and_no_other() -> None:
+    _load_all()
+    own = {kind.code for kind in _below(FaceBatchError)} | {FaceBatchError.code}
+    codes = own - ROOTS | WITHOUT_CLASS | {code for code, _ in _HTTP_CODES.values()}
+    text = PAGE.read_text(encoding="utf-8")
+    listed = {row[0] for rows in _sections().values() for row in rows}
+    assert sorted(codes - listed - {"unreadable"}) == []
+    assert "`unreadable`" in text
+    assert sorted(listed - codes) == []
+
+
+@pytest.mark.parametrize("section", ["Of requests", "Of photos"])
+def test_each_code_has_the_status_that_it_is_answered_with(section: str) -> None:
+    _load_all()
+    kinds = {kind.code: kind for kind in _below(FaceBatchError) if kind.code != "internal_error"}
+    statuses = {code: status for status, (code, _) in _HTTP_CODES.items()}
+    checked = 0
+    for code, status, _ in _sections()[section]:
+        assert re.fullmatch(r"[45]\d\d", status)
+        if code in statuses:
+            assert int(status) == statuses[code]
+        elif code in kinds and (code, section) != ("subject_not_found", "Of photos"):
+            error = kinds[code]("x")
+            # A photo's failure in a worker is answered as a refused photo.
+            expected = (
+                _status_of(error) if error.code in kinds and _status_of(error) != 500 else 422
+            )
+            assert int(status) == expected, code
+            checked += 1
+    assert checked > 8
