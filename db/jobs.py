@@ -80,11 +80,12 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     job = _lock_job(session, tenant_id, job_id)
     if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
         raise JobSealedError("the job takes no further photos; submit a new job")
-    wanted = {item.subject_id for item in items if item.subject_id is not None}
-    _require_subjects(session, tenant_id, job.gallery_id, wanted)
     if job.kind is JobKind.ENROL and job.subject_id is None:
         _require_someone(items)
+    # Photos before subjects, as workers lock them when they record.
     photos = _photo_ids(session, tenant_id, items)
+    wanted = {item.subject_id for item in items if item.subject_id is not None}
+    _require_subjects(session, tenant_id, job.gallery_id, wanted)
     added = _new_items(session, job.id, items, photos)
     _insert_items(session, job, added, photos)
     failed = sum(item.error_code is not None for item in added)
@@ -332,13 +333,15 @@ def _new_items(
             Item.job_id == job_id, Item.client_id.in_(wanted)
         )
     )
-    known = {row.client_id: (row.photo_id, row.error_code) for row in rows}
+    # What an item was made of: its photo, or the error with which it was refused. The error that
+    # a photo got since from a worker does not count, or one sent twice would not be the same.
+    known = {row.client_id: row.photo_id or row.error_code for row in rows}
     new = []
     for item in items:
-        content = (_photo_of(item, photos), item.error_code)
+        content = _photo_of(item, photos) or item.error_code
         if item.client_id is None or item.client_id not in known:
             new.append(item)
-        elif known[item.client_id] != content:
+        elif known[item.client_id] not in {None, content}:  # None: its photo was deleted.
             raise DuplicateItemError(
                 "the job has another photo under this id; give each photo an id of its own"
             )

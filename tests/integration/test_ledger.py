@@ -11,6 +11,7 @@ from db import jobs, ledger, results
 from db.errors import DuplicateItemError, EmptyJobError, JobNotFoundError, JobSealedError
 from db.models import Event, Extraction, Face, Item, ItemState, JobState
 from db.session import transaction
+from db.views import NewItem
 
 
 def count(kit: Kit, table: type) -> int:
@@ -298,3 +299,22 @@ def test_adding_photos_waits_for_no_worker(kit: Kit) -> None:
             session.execute(text("SET LOCAL lock_timeout = '300ms'"))
             added = jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")])
     assert added == 1
+
+
+def test_a_photo_sent_again_after_it_failed_is_still_the_same_photo(kit: Kit) -> None:
+    job_id = kit.job(item("a"), item("b"), seal=False)
+    kit.record(*(failed(claimed) for claimed in kit.claim_all()))
+    with transaction(kit.database) as session:
+        assert jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")]) == 0
+    with pytest.raises(DuplicateItemError), transaction(kit.database) as session:
+        jobs.add_items(session, kit.tenant_id, job_id, [item("a", "other bytes")])
+
+
+def test_a_refused_photo_sent_again_is_still_the_same_photo(kit: Kit) -> None:
+    refused = NewItem(name="a", client_id="a", error_code="empty_file", error_detail="empty")
+    job_id = kit.job(refused, seal=False)
+    with transaction(kit.database) as session:
+        assert jobs.add_items(session, kit.tenant_id, job_id, [refused]) == 0
+    with pytest.raises(DuplicateItemError), transaction(kit.database) as session:
+        jobs.add_items(session, kit.tenant_id, job_id, [item("a")])
+    assert kit.view(job_id).n_failed == 1
