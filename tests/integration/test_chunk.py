@@ -220,3 +220,23 @@ def test_a_job_cancelled_meanwhile_gets_no_result(
         process_chunk(context, chunk)
     view = kit.view(job_id)
     assert (view.n_cancelled, view.n_no_face) == (1, 0)
+
+
+def test_a_verification_whose_subject_is_gone_searches_nobody_else(
+    kit: Kit, context: WorkerContext, store_photo: Callable, photos_dir: Path
+) -> None:
+    demo = photos_dir / "demo"
+    gallery_id = enrolled_demo(kit, context, store_photo, demo / "people")
+    with transaction(kit.database) as session:
+        obama = session.execute(text("SELECT id FROM subject WHERE name = 'obama'")).scalar_one()
+    photo = (demo / "photos" / "obama1.jpg").read_bytes()
+    job_id = kit.job(
+        store_photo("p", photo), kind=JobKind.VERIFY, gallery_id=gallery_id, subject_id=obama
+    )
+    with transaction(kit.database) as session:
+        # What a deletion leaves of an item that was added while it ran.
+        session.execute(text("UPDATE item SET subject_id = NULL WHERE name = 'p'"))
+    run(kit, context)
+    row = rows(kit, job_id)["p"]
+    assert (row.state, row.error_code) == (ItemState.FAILED, "subject_not_found")
+    assert [face.candidates for face in row.faces] == [()]

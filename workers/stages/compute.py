@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -16,7 +16,7 @@ from db.search import Near, nearest
 from db.session import transaction
 from pipeline.decode import decode
 from pipeline.engines import load_engine
-from pipeline.engines.base import Engine
+from pipeline.engines.base import EMBED_BATCH_CHIPS, Engine
 from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
 from pipeline.faces import Box, DetectedPhoto, PhotoFaces
 from workers.context import WorkerContext
@@ -24,6 +24,8 @@ from workers.retry import retrying
 from workers.stages.lease import Lease
 
 log = structlog.get_logger()
+PhotoId = uuid.UUID | None
+"""None: the photo was deleted."""
 Extracted = PhotoFaces | FaceBatchError
 """What a photo shows, or why that cannot be told."""
 
@@ -59,7 +61,7 @@ def _extracted(
 ) -> dict[int, Extracted]:
     """The faces of each item's photo, or its error, by the item's id. Each photo is done once."""
     known = _known(context, claims)
-    fresh: dict[uuid.UUID | None, Claim] = {}
+    fresh: dict[PhotoId, Claim] = {}
     for claim in claims:
         if (claim.extraction_id or 0) not in known:
             fresh.setdefault(claim.photo_id, claim)
@@ -85,10 +87,10 @@ def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, Phot
 
 def _extract(
     context: WorkerContext, claims: Iterable[Claim], lease: Lease
-) -> dict[uuid.UUID | None, Extracted]:
+) -> dict[PhotoId, Extracted]:
     """Fetches, decodes and searches photo by photo, then embeds all their faces together."""
-    found: dict[uuid.UUID | None, Extracted] = {}
-    detected: dict[str, dict[uuid.UUID | None, DetectedPhoto]] = defaultdict(dict)
+    found: dict[PhotoId, Extracted] = {}
+    detected: dict[str, dict[PhotoId, DetectedPhoto]] = defaultdict(dict)
     for claim in claims:
         try:
             detected[claim.engine][claim.photo_id] = _detect(context, claim)
@@ -96,10 +98,28 @@ def _extract(
             found[claim.photo_id] = exc
         lease.keep()
     for name, photos in detected.items():
-        embedded = load_engine(name).embed(list(photos.values()))
-        found.update(zip(photos, embedded, strict=True))
-        lease.keep()
+        for batch in _batches(photos):
+            embedded = load_engine(name).embed([photos[photo_id] for photo_id in batch])
+            found.update(zip(batch, embedded, strict=True))
+            lease.keep()
     return found
+
+
+def _batches(photos: Mapping[PhotoId, DetectedPhoto]) -> Iterator[list[PhotoId]]:
+    """Photos whose faces fill a batch of the embedder's.
+
+    All of a chunk's faces together may take longer than a lease, where the photos show crowds.
+    """
+    batch: list[PhotoId] = []
+    faces = 0
+    for photo_id, photo in photos.items():
+        batch.append(photo_id)
+        faces += len(photo.faces)
+        if faces >= EMBED_BATCH_CHIPS:
+            yield batch
+            batch, faces = [], 0
+    if batch:
+        yield batch
 
 
 def _detect(context: WorkerContext, claim: Claim) -> DetectedPhoto:
@@ -107,7 +127,8 @@ def _detect(context: WorkerContext, claim: Claim) -> DetectedPhoto:
     key = claim.object_key
     if key is None:
         raise PhotoDeletedError("the photo was deleted before its turn came")
-    data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 2)
+    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
+    data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 4)
     try:
         return engine.detect(decode(data, max_pixels=context.settings.max_pixels))
     except FaceBatchError:
@@ -133,6 +154,10 @@ def _outcome(claim: Claim, extracted: Extracted) -> Outcome:
         return _failed(claim, extracted.code, str(extracted))
     if claim.kind is JobKind.ENROL:
         return _enrolment(claim, extracted)
+    if claim.kind is JobKind.VERIFY and claim.subject_id is None:
+        # Never a search among the others: that is not what was asked.
+        failed = _failed(claim, "subject_not_found", "the subject was deleted before the photo")
+        return replace(failed, faces=extracted)
     state = ItemState.DONE if extracted.faces else ItemState.NO_FACE
     return Outcome(claim=claim, state=state, faces=extracted)
 
@@ -171,7 +196,8 @@ def _with_candidates(context: WorkerContext, outcomes: Sequence[Outcome]) -> lis
     """Adds the nearest subjects of every face: one search for all items of a job."""
     by_search: dict[tuple[uuid.UUID, uuid.UUID | None], list[int]] = defaultdict(list)
     for n, outcome in enumerate(outcomes):
-        if outcome.claim.kind in {JobKind.IDENTIFY, JobKind.VERIFY} and outcome.faces:
+        searches = outcome.claim.kind in {JobKind.IDENTIFY, JobKind.VERIFY}
+        if searches and outcome.state is ItemState.DONE:
             by_search[outcome.claim.job_id, outcome.claim.subject_id].append(n)
     searched = list(outcomes)
     for positions in by_search.values():
