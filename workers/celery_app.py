@@ -44,6 +44,9 @@ def make_celery(settings: Settings) -> Celery:
             "visibility_timeout": 3600,
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
+            # Longer than any answer takes, the one second for which a worker waits for a message
+            # included. Without it, a Redis that hangs takes dispatcher and workers with it.
+            "socket_timeout": 5,
             # A Redis that was replaced is noticed at the next check, not at the next message.
             "health_check_interval": 5,
         },
