@@ -1,0 +1,89 @@
+"""What we depend on is written down, pinned by hash, and under a licence that we know."""
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "dependencies.md").read_text()
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+LICENCES = "## Licences"
+
+
+def _rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def _direct() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    return {re.match(r"[\w.-]+", one)[0] for one in wanted}
+
+
+def _entries(lock: Path) -> list[str]:
+    """The requirements of a lock, each with its hashes in one line."""
+    text = lock.read_text().replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _packages(lock: Path) -> set[str]:
+    return {entry.split("==")[0] for entry in _entries(lock)}
+
+
+def test_every_direct_dependency_says_what_it_is_for_and_how_it_is_kept() -> None:
+    rows = [row for row in _rows(PAGE.split(LICENCES)[0]) if row[0] != "package"]
+    assert {row[0] for row in rows} == _direct()
+    assert all(len(row) == 4 and all(row) for row in rows)
+
+
+def test_every_installed_package_has_its_licence_on_the_page() -> None:
+    rows = [row[0] for row in _rows(PAGE.split(LICENCES)[1])[1:]]
+    assert rows == sorted(_packages(ROOT / "requirements" / "local.txt"))
+
+
+def test_the_licences_are_those_that_the_packages_state() -> None:
+    for name, licence in _rows(PAGE.split(LICENCES)[1])[1:]:
+        try:
+            stated = importlib.metadata.metadata(name).get("License-Expression")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        assert stated in {None, licence}, name
+
+
+def test_every_licence_that_is_not_permissive_is_explained() -> None:
+    for name, licence in _rows(PAGE.split(LICENCES)[1])[1:]:
+        if re.search(r"GPL|MPL|EPL|CDDL|SSPL|BUSL", licence):
+            assert f"- **{name}**: {licence}" in PAGE
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_requirement_is_pinned_by_hash_and_names_no_place(lock: Path) -> None:
+    entries = _entries(lock)
+    assert entries
+    for entry in entries:
+        assert re.match(r"[A-Za-z0-9._-]+==[\w.+!-]+( ;[^-]*)?\s+--hash=sha256:[0-9a-f]{64}", entry)
+    assert not re.search(r"://|\s@\s|--(extra-)?index|--find-links|--trusted", lock.read_text())
+
+
+def test_the_locks_agree_with_each_other() -> None:
+    pins: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for entry in _entries(lock):
+            name, version = entry.split()[0].split("==")
+            pins.setdefault(name, set()).add(version)
+    # numpy has a version for each range of Pythons, the same in every lock.
+    assert {name for name, versions in pins.items() if len(versions) > 1} <= {"numpy"}
+
+
+def test_what_is_pinned_in_the_project_is_pinned_alike_in_the_locks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    exact = {
+        one for extra in project["optional-dependencies"].values() for one in extra if "==" in one
+    }
+    locked = {entry.split()[0] for entry in _entries(ROOT / "requirements" / "local.txt")}
+    assert exact <= locked

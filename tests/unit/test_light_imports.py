@@ -1,0 +1,40 @@
+"""What the HTTP API imports of db loads no library for pixels or tasks: its image stays small."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"dlib", "onnxruntime", "cv2", "PIL", "celery", "face_recognition_models"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "db.erase",
+        "db.galleries",
+        "db.jobs",
+        "db.results",
+        "db.settings",
+        "db.storage",
+        "db.subjects",
+        "db.tenants",
+        "db.uploads",
+        "web.wsgi",
+    ],
+)
+def test_a_module_of_the_api_loads_nothing_heavy(module: str) -> None:
+    # The module's own settings may be missing; what it imports by then is what counts.
+    code = f"""
+import sys
+from pipeline.errors import FaceBatchError
+try:
+    import {module}
+except FaceBatchError:
+    pass
+sys.exit(", ".join({HEAVY} & set(sys.modules)) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
