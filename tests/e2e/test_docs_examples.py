@@ -1,0 +1,116 @@
+"""What the pages say to type works when it is typed."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from place import Place, cleaned
+
+from cli.sample import Sample
+from cli.stack.home import Home
+
+REPOSITORY = Path(__file__).parents[2]
+README, QUICKSTART = REPOSITORY / "README.md", REPOSITORY / "docs" / "quickstart.md"
+API, SAMPLE = "http://127.0.0.1:8765", "~/.local/share/facebatch/sample/sample-1"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A home in which the demo has run, and serves."""
+    with cleaned(Place(Home(tmp_path_factory.mktemp("demo") / "home"))) as place:
+        assert place.run("demo").returncode == 0
+        yield place
+
+
+def here(text: str, place: Place) -> str:
+    """The example for the test's own server."""
+    view = place.view()
+    assert view
+    moved = text.replace(API, view.api_url)
+    return moved.replace(SAMPLE, str(place.home.path / "sample" / "sample-1"))
+
+
+def bash(script: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def python(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_readmes_examples_work_when_pasted(demo: Place) -> None:
+    submit, classic = (block for block in blocks(README, "sh") if "curl" in block)
+    out = bash(here(submit, demo))
+    enrolled, polled, waited = _objects(out)
+    assert enrolled["results"][0]["status"] == "done"
+    assert {face["subject"]["name"] for face in polled["results"][0]["faces"]} == {"Barack Obama"}
+    assert len(polled["results"][1]["faces"]) == 2
+    assert waited["results"][0]["faces"][0]["subject"]["name"] == "Barack Obama"
+
+    (script,) = blocks(README, "python")
+    lines = python(here(script, demo)).splitlines()
+    assert sum("Barack Obama" in line for line in lines) == 1
+    assert sum("nobody we know" in line for line in lines) == 1
+
+    shown = [json.loads(line) for line in blocks(README, "json")[-1].splitlines()]
+    found = _objects(bash(here(classic, demo)))
+    for one in (*shown, *found):
+        one.pop("user_id", None)
+        (one.get("matched_user") or {}).pop("id", None)
+    assert found == shown
+
+
+def _objects(text: str) -> list[dict]:
+    """The JSON objects that stand in `text` one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        one, end = decoder.raw_decode(text)
+        found.append(one)
+        text = text[end:]
+    return found
+
+
+def test_the_quickstarts_example_works_when_pasted(demo: Place) -> None:
+    (script,) = blocks(QUICKSTART, "python")
+    lines = python(here(script, demo)).splitlines()
+    assert "obama_and_biden.jpg done 2 faces" in lines
+
+
+def test_the_readme_shows_the_demos_real_output(demo: Place) -> None:
+    shown = blocks(README, "text")[0]
+    again = demo.run("demo")
+    assert here(shown, demo) == again.stdout
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_target_that_the_pages_name_is_there() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):.*##", makefile, re.MULTILINE))
+    for page in (README, QUICKSTART):
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE))
+        assert named <= targets, page

@@ -1,0 +1,190 @@
+"""The API of a real stack: gunicorn, queue, workers; as its clients meet it."""
+
+import concurrent.futures
+import socket
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+from place import Place, wait_for
+
+from cli.sample import Sample
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def api(served: Place) -> Iterator[httpx.Client]:
+    view = served.view()
+    assert view
+    with httpx.Client(base_url=view.api_url, timeout=120, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def gallery(api: httpx.Client, sample: Sample, request: pytest.FixtureRequest) -> str:
+    """A gallery with Obama and Biden."""
+    made = api.post("/v1/galleries", json={"name": request.node.name}).json()["id"]
+    for name in ("obama", "biden"):
+        path = f"/v1/galleries/{made}/subjects"
+        subject = api.post(path, json={"name": name}).json()["id"]
+        file = (sample.people_dir / name / f"{name}.jpg").read_bytes()
+        done = api.post(
+            f"{path}/{subject}/photos",
+            files={"photos": (f"{name}.jpg", file)},
+            headers={"Prefer": "wait=60"},
+        )
+        assert done.json()["results"][0]["status"] == "done"
+    return str(made)
+
+
+def test_submit_then_poll(api: httpx.Client, gallery: str, sample: Sample) -> None:
+    photos = [
+        ("photos", (name, (sample.photos_dir / name).read_bytes()))
+        for name in ("obama2.jpg", "obama_and_biden.jpg")
+    ]
+    answer = api.post("/v1/jobs", data={"kind": "identify", "gallery": gallery}, files=photos)
+    assert answer.status_code == 202
+    job = answer.headers["Location"]
+    assert answer.headers["Retry-After"]
+    wait_for(lambda: api.get(job).json()["finished_at"])
+    assert api.get(job).json()["state"] == "succeeded"
+    results = api.get(f"{job}/results").json()["results"]
+    found = [{face["subject"]["name"] for face in one["faces"]} for one in results]
+    assert found == [{"obama"}, {"obama", "biden"}]
+
+
+def test_with_patience_the_answer_is_the_result(
+    api: httpx.Client, gallery: str, sample: Sample
+) -> None:
+    answer = api.post(
+        "/v1/jobs",
+        data={"kind": "identify", "gallery": gallery},
+        files={"photos": ("p.jpg", (sample.photos_dir / "obama3.jpg").read_bytes())},
+        headers={"Prefer": "wait=10"},
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Preference-Applied"] == "wait=10"
+    assert answer.json()["results"][0]["faces"][0]["subject"]["name"] == "obama"
+
+
+def test_the_classic_endpoints(api: httpx.Client, sample: Sample) -> None:
+    photo = (sample.people_dir / "obama" / "obama.jpg").read_bytes()
+    made = api.post("/register", data={"name": "Barack"}, files={"image": ("o.jpg", photo)})
+    assert made.json()["status"] == "success"
+    probe = (sample.photos_dir / "obama2.jpg").read_bytes()
+    match = api.post("/recognize", files={"image": ("p.jpg", probe)}).json()
+    assert match["matched_user"] == {"id": made.json()["user_id"], "name": "Barack"}
+    assert api.get("/stats").json()["total_users"] == 1
+    assert api.get("/health").json()["status"] == "healthy"
+
+
+def web_rss_bytes(place: Place) -> int:
+    part = place.part("web")
+    assert part
+    assert part.process
+    workers = psutil.Process(part.process.pid).children(recursive=True)
+    return max(one.memory_info().rss for one in workers)
+
+
+def test_large_requests_are_never_held_whole(served: Place, api: httpx.Client) -> None:
+    size, count = 20 * MB, 20
+    job = api.post("/v1/jobs", json={"kind": "detect"}).json()["id"]
+    api.get("/health")
+    before = web_rss_bytes(served)
+    answer = api.post(
+        f"/v1/jobs/{job}/photos",
+        files=[("photos", (f"{n}.jpg", bytes([n]) * size)) for n in range(count)],
+    )
+    assert answer.json()["accepted"] == count
+    assert web_rss_bytes(served) - before < size * count / 4
+    # Chunked, as a client sends what it does not know the length of.
+    body = b'--x\r\nContent-Disposition: form-data; name="photos"; filename="c.jpg"\r\n\r\n'
+    pieces = [body, *[b"c" * MB] * 5, b"\r\n--x--\r\n"]
+    sent = api.post(
+        f"/v1/jobs/{job}/photos",
+        content=iter(pieces),
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert sent.json() == {"accepted": 1, "missing": []}
+    api.delete(f"/v1/jobs/{job}")
+
+
+def test_a_client_that_hangs_up_leaves_nothing(served: Place, api: httpx.Client) -> None:
+    job = api.post("/v1/jobs", json={"kind": "detect"}).json()["id"]
+    url = httpx.URL(str(api.base_url))
+    connection = socket.create_connection((url.host, url.port))
+    connection.sendall(
+        f"POST /v1/jobs/{job}/photos HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\nabc'.encode()
+    )
+    connection.close()
+    log = served.home.log("web")
+    wait_for(lambda: '"status": 400, "ms"' in log.read_text() and job in log.read_text())
+    assert api.get(f"/v1/jobs/{job}").json()["counts"]["total"] == 0
+
+
+def test_many_who_wait_do_not_keep_others_out(api: httpx.Client) -> None:
+    job = api.post("/v1/jobs", json={"kind": "detect"}).json()["id"]  # Open: it does not end.
+
+    def wait(_: int) -> int:
+        return httpx.get(
+            f"{str(api.base_url).rstrip('/')}/v1/jobs/{job}",
+            headers={"Prefer": "wait=5"},
+            timeout=60,
+        ).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        waiting = [pool.submit(wait, n) for n in range(16)]
+        assert api.get("/health").status_code == 200
+        assert not all(one.done() for one in waiting)
+        assert [one.result() for one in waiting] == [200] * 16
+    api.delete(f"/v1/jobs/{job}")
+
+
+def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:
+    url = httpx.URL(str(api.base_url))
+    for garbage in (
+        b"\0\xff" * 500 + b"\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\n\r\n\r\n",
+    ):
+        with socket.create_connection((url.host, url.port)) as connection:
+            connection.sendall(garbage)
+            connection.settimeout(20)
+            connection.recv(1000)
+    assert api.get("/health").status_code == 200
+
+
+def test_only_loopback_is_listened_to(served: Place) -> None:
+    view = served.view()
+    assert view
+    listening = {
+        connection.laddr.ip
+        for one in psutil.process_iter()
+        if served._is_ours(one)
+        for connection in one.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_passwords_are_the_owners_alone_and_on_no_command_line(served: Place) -> None:
+    secrets = list(served.home.secrets.iterdir())
+    assert len(secrets) == 3
+    words = {path.read_text().strip() for path in secrets}
+    assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
+    for one in psutil.process_iter():
+        if served._is_ours(one):
+            assert not any(word in " ".join(one.cmdline()) for word in words)
+    for log in served.home.logs.iterdir():
+        assert not any(word in log.read_text(errors="replace") for word in words), log
+
+
+def test_the_page_to_try_it(api: httpx.Client) -> None:
+    answer = api.get("/docs", follow_redirects=True)
+    assert answer.status_code == 200
+    assert "openapi.json" in answer.text
+    assert api.get("/openapi.json").json()["openapi"].startswith("3.1")
