@@ -1,9 +1,11 @@
 """`facebatch match`: who is in these photos?"""
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +20,18 @@ from db.settings import Settings, load_settings
 from pipeline.specs import DEFAULT_ENGINE
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _Distance(click.FloatRange):
+    """No comparison ever finds NaN out of its range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail("nan is not in the range of distances", param, ctx)
+        return number
 
 
 @click.command()
@@ -46,7 +60,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--threshold",
     "threshold_distance",
-    type=click.FloatRange(0, DEFAULT_ENGINE.max_distance, min_open=True),
+    type=_Distance(0, DEFAULT_ENGINE.max_distance, min_open=True),
     metavar="T",
     help="Distance up to which a face is taken for a person. "
     f"Default: {DEFAULT_ENGINE.threshold_distance}.",
