@@ -1,0 +1,61 @@
+"""The command match refuses bad arguments before it works for hours."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli.commands.match
+from cli.commands.match import match
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of a person and a photo; a test that gets as far as a stack has failed."""
+    for name in ("people/anna.jpg", "photos/a.jpg", "empty/notes.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+
+    def no_stack(_settings: object) -> None:
+        raise AssertionError("a stack was started")
+
+    monkeypatch.setattr(cli.commands.match, "running_stack", no_stack)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--photos photos", "Missing option '--people'"),
+        ("--people people", "Missing option '--photos'"),
+        ("--people absent --photos photos", "'absent' does not exist"),
+        ("--people people --photos people/anna.jpg", "is a file"),
+        ("--people empty --photos photos", "empty holds nobody"),
+        ("--people people --photos empty", "empty holds no photos"),
+        ("--people people --photos photos --out absent/r.jsonl", "cannot be written: No such file"),
+        ("--people people --photos photos --out photos/a.jpg/r", "cannot be written: Not a dir"),
+        ("--people people --photos photos --out photos", "is a directory"),
+        ("--people people --photos photos --threshold 0", "0.0 is not in the range"),
+        ("--people people --photos photos --threshold 2.1", "2.1 is not in the range"),
+        ("--people people --photos photos --threshold nan", "nan is not in the range"),
+        ("--people people --photos photos --threshold near", "'near' is not a valid float"),
+        ("--people people --photos photos --top 0", "0 is not in the range"),
+        ("--people people --photos photos --multiple-faces all", "'all' is not one of"),
+    ],
+)
+def test_bad_arguments_end_with_status_2_and_say_why(
+    folders: Path, arguments: str, message: str
+) -> None:
+    before = sorted(folders.rglob("*"))
+    done = CliRunner().invoke(match, arguments.split())
+    assert (done.exit_code, message in done.output) == (2, True), done.output
+    assert sorted(folders.rglob("*")) == before
+
+
+def test_a_run_that_fails_leaves_no_file_behind(folders: Path) -> None:
+    out = folders / "r.csv"
+    arguments = ["--people", "people", "--photos", "photos", "--out", str(out)]
+    done = CliRunner().invoke(match, arguments)
+    assert "a stack was started" in str(done.exception)
+    assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty"}
