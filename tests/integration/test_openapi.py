@@ -3,9 +3,11 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from api_kit import Api, BackgroundWorker, image, photo
 from openapi_spec_validator import validate
 
@@ -98,6 +100,14 @@ def test_the_page_to_try_it_needs_no_other_host(api: Api) -> None:
         assert found.status_code == 200, link
 
 
+@pytest.fixture
+def log_defaults() -> Iterator[None]:
+    """Undoes what a test has configured, so that no other logs into its closed stream."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("log_defaults")
 def test_logs_tell_ids_and_never_names_or_secrets(
     api: Api,
     worker: BackgroundWorker,
