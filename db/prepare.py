@@ -9,9 +9,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from db.session import Database, make_database, transaction
-from db.settings import Settings, load_settings
+from db.settings import Settings, SettingsError, load_settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
 from pipeline.errors import FaceBatchError
@@ -37,7 +38,10 @@ def prepare(settings: Settings) -> None:
     try:
         with transaction(database) as session:
             session.execute(text("SELECT 1"))
-        migrate(database)
+        try:
+            migrate(database)
+        except DBAPIError as exc:
+            raise SettingsError("the database cannot take our schema") from exc
         with transaction(database) as session:
             ensure_tenant(session, LOCAL_TENANT)
             for spec in ENGINE_SPECS.values():
@@ -52,9 +56,15 @@ def main() -> int:
     try:
         prepare(load_settings())
     except FaceBatchError as exc:
-        sys.stderr.write(f"facebatch: {exc}\n")
+        sys.stderr.write(f"facebatch: {exc}{_reason(exc)}\n")
         return 1
     return 0
+
+
+def _reason(exc: FaceBatchError) -> str:
+    """What the store itself said, in one line; whoever starts the stack has to put it right."""
+    said = str(getattr(exc.__cause__, "orig", exc.__cause__) or "").strip()
+    return ": " + said.splitlines()[0] if said else ""
 
 
 if __name__ == "__main__":

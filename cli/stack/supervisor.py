@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from cli.stack.errors import AlreadyRunningError
+from cli.stack.errors import AlreadyRunningError, StackError
 from cli.stack.home import Home, check_space, home_errors
-from cli.stack.keeper import Keeper, PartFailedError
+from cli.stack.keeper import Keeper
 from cli.stack.leftovers import stop_leftovers
 from cli.stack.lock import FileLock
 from cli.stack.parts import Part
@@ -132,14 +132,18 @@ class Supervisor:
                 waiting.remove(keeper)
 
     def _prepare(self, part: Part) -> None:
-        """Runs the preparation to its end; raises `PartFailedError`."""
+        """Runs the preparation to its end; raises `StackError`."""
         keeper = Keeper(part, self._home.log(part.name))
         try:
             returncode = keeper.run_once(self._breathe, limit_s=PREPARE_LIMIT_S)
         finally:
             keeper.kill()
         if returncode != 0:
-            raise PartFailedError(part.name, f"it ended with status {returncode}", keeper.tail())
+            said = keeper.tail().strip().removeprefix("facebatch: ")
+            raise StackError(
+                f"the stores could not be made ready: {said or f'status {returncode}'}"
+                + "".join(f"\n  {name} is the one at {where}" for name, where in self._external)
+            )
 
     def _watch(self) -> None:
         """Restarts what dies, until the stop; a temporary stack stops once nobody uses it."""
