@@ -33,6 +33,11 @@ class Received:
     photos: tuple[NewItem, ...]
     """Those that are empty or too large carry an error and have no object."""
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The fields that were filled in: forms send those that were left alone as empty."""
+        return {name: value for name, value in self.fields.items() if value}
+
     def settle(self, session: Session) -> None:
         """Ends the upload, in the transaction that commits its photos."""
         end_upload(session, self.upload_id)

@@ -79,6 +79,10 @@ def test_a_preference_that_makes_no_sense_is_none(api: Api, prefer: str) -> None
     assert "Preference-Applied" not in answer.headers
 
 
+def test_an_empty_field_of_a_form_counts_as_left_alone(api: Api) -> None:
+    accepted(api.submit(("a.jpg", image()), kind="detect", gallery="", threshold="", top_k=""))
+
+
 def test_detect_compares_with_nobody(api: Api, worker: BackgroundWorker, sample: Sample) -> None:
     shown = photo(sample.photos_dir / "obama_and_biden.jpg")
     (result,) = api.submit(shown, wait=60, kind="detect").json["results"]

@@ -51,7 +51,7 @@ def create_job(header: PreferHeader) -> Response:
         return _open_job(JobIn.model_validate(request.get_json()))
     here = services()
     with received(here, request, photo_field="photos") as arrived:
-        job_id = submit(here, new_job(JobIn.model_validate(arrived.fields)), arrived)
+        job_id = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
     return job_answer(here, job_id, header)
 
 

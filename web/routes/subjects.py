@@ -111,7 +111,7 @@ def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
     """Enrol photos for a subject."""
     here = services()
     with received(here, request, photo_field="photos") as arrived:
-        wanted = EnrolIn.model_validate(arrived.fields)
+        wanted = EnrolIn.model_validate(arrived.options)
         new = NewJob(
             kind=JobKind.ENROL,
             gallery_id=path.gallery_id,
