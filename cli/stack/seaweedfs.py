@@ -52,6 +52,8 @@ def seaweedfs(home: Home, ports: WeedPorts, bucket: str) -> Part:
         name=NAME,
         command=(
             str(_program()),
+            # Not to files of its own below /tmp as well.
+            "-logtostderr=true",
             "mini",
             f"-dir={home.seaweedfs}",
             f"-ip={LOOPBACK}",
