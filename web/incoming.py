@@ -21,8 +21,6 @@ MULTIPART = "multipart/form-data"
 class ApiRequest(Request):
     """A request whose JSON is JSON or an error that says what it is instead."""
 
-    max_form_memory_size = FIELD_BYTES
-
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002 - Flask's signature.
         """The body; raises `MediaTypeError` or `MalformedJsonError`, even where silence is asked.
 
