@@ -43,6 +43,10 @@ def main() -> int:
         return 2 if isinstance(exc, SettingsError) else 1
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except OSError as exc:
+        where = f" ({exc.filename})" if exc.filename else ""
+        print(f"facebatch: {exc.strerror or exc}{where}", file=sys.stderr, flush=True)
+        return 1
     return returned if isinstance(returned, int) else 0
 
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -182,3 +184,18 @@ def test_a_match_on_real_people(served: Place, photos_dir: Path, tmp_path: Path)
     assert {"obama", "biden"} <= set(found["obama_and_biden.jpg"])
     assert len(found["two_people.jpg"]) == 2
     assert set(found) == {path.name for path in (demo / "photos").iterdir()}
+
+
+def test_a_full_disk_is_said_in_a_line(served: Place, sample: Sample) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "match"]
+            + ["--people", str(sample.people_dir), "--photos", str(sample.photos_dir)],
+            env=served.environ(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "facebatch: No space left on device"
