@@ -189,8 +189,10 @@ def test_a_match_on_real_people(served: Place, photos_dir: Path, tmp_path: Path)
 def test_a_full_disk_is_said_in_a_line(served: Place, sample: Sample) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.main", "match"]
-            + ["--people", str(sample.people_dir), "--photos", str(sample.photos_dir)],
+            [
+                *(sys.executable, "-m", "cli.main", "match"),
+                *("--people", str(sample.people_dir), "--photos", str(sample.photos_dir)),
+            ],
             env=served.environ(),
             stdout=full,
             stderr=subprocess.PIPE,
