@@ -1,5 +1,6 @@
 """What tests of the local stack share: the command, run for real in a home of its own."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -107,6 +108,14 @@ class Stack:
     def processes(self) -> list[psutil.Process]:
         """All of them but the supervisor."""
         return find_leftovers(self.home)
+
+    def names(self) -> set[str]:
+        """What its processes are called."""
+        names = set()
+        for one in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                names.add(one.name())
+        return names
 
     def _try(self, method: str, path: str, body: str | None = None) -> Any:
         view = live_state(self.home)

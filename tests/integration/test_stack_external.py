@@ -46,8 +46,7 @@ def test_real_servers_take_the_place_of_parts(stack: Stack, stores: Settings) ->
         "redis",
         "s3",
     ]
-    names = {process.name() for process in stack.processes()}
-    assert not names & {"postgres", "valkey-server", "weed"}
+    assert not stack.names() & {"postgres", "valkey-server", "weed"}
     assert not list(stack.home.secrets.iterdir())
     assert stack.get("/health")["status"] == "healthy"
     shown = stack.run("status")

@@ -67,7 +67,7 @@ def test_a_signal_during_the_start_stops_everything(stack: Stack, how: signal.Si
         stderr=subprocess.PIPE,
         text=True,
     )
-    until(lambda: [one for one in stack.processes() if one.name() == "valkey-server"])
+    until(lambda: "valkey-server" in stack.names())
     stack.supervisor.send_signal(how)
     assert stack.supervisor.wait(timeout=60) == 0
     assert not stack.processes()
