@@ -35,7 +35,7 @@ status: $(VENV)/local ## Show the parts of the local stack
 	@$(BIN)/facebatch status
 
 test: $(VENV)/dev ## Run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/dev ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,8 +136,7 @@ def home_errors(path: Path) -> Iterator[None]:
 
 def write_private(path: Path, content: str) -> None:
     """Writes a file that its owner alone can read, at no moment otherwise, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -157,7 +157,9 @@ def _home_mode() -> int:
 def _claim(home: Home) -> None:
     """Marks an empty folder as ours; raises `HomeError` for one that is somebody else's."""
     if not home.marker.exists():
-        if any(not entry.name.startswith(f".{home.marker.name}") for entry in home.path.iterdir()):
+        # Another process may be making this home at this very moment: so we look twice.
+        others = [one for one in home.path.iterdir() if home.marker.name not in one.name]
+        if others and not home.marker.exists():
             raise HomeError(
                 f"{home.path} is no home of facebatch, and not empty: {home.marker.name} is "
                 "missing; set FACEBATCH_HOME to a new or empty folder"

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterable
 
 import psutil
@@ -12,6 +13,7 @@ from cli.stack.parts import MARKER
 from cli.stack.state import read_state
 
 STOP_LIMIT_S = 10.0
+LOOK_EVERY_S = 0.05
 
 
 def find_leftovers(home: Home) -> list[psutil.Process]:
@@ -40,13 +42,27 @@ def stop_leftovers(home: Home) -> int:
     for one in _parents_of_others(found):
         with contextlib.suppress(psutil.Error):
             one.send_signal(signal.SIGINT if one.name() == "postgres" else signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=STOP_LIMIT_S)
+    _wait(found)
     # Some may have been born since.
-    for one in {*alive, *find_leftovers(home)}:
+    stubborn = {*filter(_lives, found), *find_leftovers(home)}
+    for one in stubborn:
         with contextlib.suppress(psutil.Error):
             one.kill()
-    psutil.wait_procs(alive, timeout=STOP_LIMIT_S)
+    _wait(stubborn)
     return len(found)
+
+
+def _wait(processes: Iterable[psutil.Process]) -> None:
+    give_up_at = time.monotonic() + STOP_LIMIT_S
+    while any(map(_lives, processes)) and time.monotonic() < give_up_at:
+        time.sleep(LOOK_EVERY_S)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still does anything; in many containers nobody clears away what is dead."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _is_marked(process: psutil.Process, home: Home) -> bool:

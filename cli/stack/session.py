@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def _wait_until_ready(home: Home, starter: "_Starter") -> StackView:
                 return view
             elif view.parts:
                 step = step or shown.enter_context(
-                    Step(steps_for(), "starting the local stack, parts", len(view.parts))
+                    Step(steps_for(sys.stderr), "starting the local stack, parts", len(view.parts))
                 )
                 step.at(sum(part.state in {PartState.RUNNING, "external"} for part in view.parts))
             time.sleep(LOOK_EVERY_S)
