@@ -1,24 +1,32 @@
 """What dispatcher and reconciler have in common: a loop that ends at a signal."""
 
+import os
+import select
 import signal
-import threading
 from types import FrameType
 
 
 class StopSignal:
-    """Set by SIGINT or SIGTERM; waiting on it ends early when it is set."""
+    """Set by SIGINT or SIGTERM; waiting on it ends early when it is set.
+
+    A pipe and no `threading.Event`: its lock can be held by the very wait that the signal's handler
+    interrupts, and both would wait for ever.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._stopped = False
+        self._readable, self._writable = os.pipe()
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGTERM, self._stop)
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return self._stopped
 
     def wait(self, timeout_s: float) -> None:
         """Sleeps, at most until the signal comes."""
-        self._event.wait(timeout_s)
+        select.select([self._readable], [], [], timeout_s)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._event.set()
+        if not self._stopped:
+            self._stopped = True
+            os.write(self._writable, b"\0")
