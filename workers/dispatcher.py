@@ -11,12 +11,11 @@ from kombu.exceptions import OperationalError
 
 from db.errors import UnavailableError
 from db.ledger import dispatch, unsend
-from db.logs import configure_logs
 from db.nudge import Listener
 from db.session import Database, make_database, transaction
-from db.settings import Settings, SettingsError, load_settings
+from db.settings import Settings
 from workers.celery_app import make_celery, send_chunk
-from workers.loop import StopSignal
+from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
 IDLE_S = 1.0
@@ -82,17 +81,5 @@ def run(settings: Settings) -> None:
     database.dispose()
 
 
-def main() -> int:
-    """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
-    try:
-        settings = load_settings().require_stores()
-    except SettingsError as exc:
-        sys.stderr.write(f"facebatch: {exc}\n")
-        return 2
-    configure_logs(settings.log_level)
-    run(settings)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_with_settings(run))

@@ -3,7 +3,12 @@
 import os
 import select
 import signal
+import sys
+from collections.abc import Callable
 from types import FrameType
+
+from db.logs import configure_logs
+from db.settings import Settings, SettingsError, load_settings
 
 
 class StopSignal:
@@ -30,3 +35,15 @@ class StopSignal:
         if not self._stopped:
             self._stopped = True
             os.write(self._writable, b"\0")
+
+
+def run_with_settings(run: Callable[[Settings], None]) -> int:
+    """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
+    try:
+        settings = load_settings().require_stores()
+    except SettingsError as exc:
+        sys.stderr.write(f"facebatch: {exc}\n")
+        return 2
+    configure_logs(settings.log_level)
+    run(settings)
+    return 0

@@ -14,12 +14,11 @@ import structlog
 from db import erase, ledger, nudge
 from db.errors import UnavailableError
 from db.jobs import cancel_abandoned
-from db.logs import configure_logs
 from db.session import Database, Session, make_database, transaction
-from db.settings import Settings, SettingsError, load_settings
+from db.settings import Settings
 from db.storage import ObjectStore
 from workers.celery_app import QUEUE
-from workers.loop import StopSignal
+from workers.loop import StopSignal, run_with_settings
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -140,17 +139,5 @@ def run(settings: Settings) -> None:
     database.dispose()
 
 
-def main() -> int:
-    """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
-    try:
-        settings = load_settings().require_stores()
-    except SettingsError as exc:
-        sys.stderr.write(f"facebatch: {exc}\n")
-        return 2
-    configure_logs(settings.log_level)
-    run(settings)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_with_settings(run))

@@ -16,7 +16,7 @@ from db.settings import load_settings
 OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces=MultipleFaces.REFUSE.value)
 
 
-@click.command()
+@click.command(short_help="Match a sample of real photos, or your own.")
 @click.option(
     "--people", "people_dir", type=FOLDER, metavar="DIR", help="People, instead of the sample's."
 )

@@ -7,7 +7,7 @@ from cli.stack.home import existing_home, home_errors, home_of
 from db.settings import load_settings
 
 
-@click.command()
+@click.command(short_help="Stop the local stack.")
 def down() -> None:
     """Stop the local stack of this home, and whatever an earlier one left running."""
     home = existing_home(home_of(load_settings()))

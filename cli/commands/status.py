@@ -7,7 +7,7 @@ from cli.stack.home import existing_home, home_errors, home_of
 from db.settings import load_settings
 
 
-@click.command()
+@click.command(short_help="Show the parts and where the API listens.")
 @click.pass_context
 def status(context: click.Context) -> None:
     """Show the parts of the local stack and where its API listens.

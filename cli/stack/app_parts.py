@@ -1,7 +1,6 @@
 """The parts that are facebatch itself: worker, dispatcher, reconciler and the HTTP API."""
 
 import functools
-import http.client
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pydantic import SecretStr
 
 from cli.stack.home import Home
 from cli.stack.parts import MARKER, Part, python
-from cli.stack.ports import LOOPBACK
+from cli.stack.ports import LOOPBACK, is_healthy
 from db.settings import KNOWN_NAMES, OWN_PREFIX, Settings
 
 SIGTERM_BIT = 1 << 14
@@ -92,7 +91,7 @@ def web_part(environ: Mapping[str, str], port: int) -> Part:
         ),
         environ=environ,
         address=f"{LOOPBACK}:{port}",
-        is_ready=lambda _pid: _is_healthy(port),
+        is_ready=lambda _pid: is_healthy(port, "/health"),
     )
 
 
@@ -112,14 +111,3 @@ def _catches_sigterm(pid: int) -> bool:
         return False
     caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return bool(caught and int(caught[1], 16) & SIGTERM_BIT)
-
-
-def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

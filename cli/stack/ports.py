@@ -1,5 +1,6 @@
-"""Free ports on loopback."""
+"""Ports on loopback: which are free, and who answers."""
 
+import http.client
 import random
 import socket
 
@@ -30,6 +31,18 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def is_healthy(port: int, path: str) -> bool:
+    """Whether an HTTP server on `port` says at `path` that all is well."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class FreePorts:

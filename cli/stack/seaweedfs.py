@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import http.client
 import shutil
 import sys
 from dataclasses import astuple, dataclass
@@ -13,7 +12,7 @@ from cli.stack.errors import StackError
 from cli.stack.home import Home, home_errors
 from cli.stack.parts import Part, bare_environ
 from cli.stack.passwords import password
-from cli.stack.ports import GRPC_OFFSET, LOOPBACK, FreePorts
+from cli.stack.ports import GRPC_OFFSET, LOOPBACK, FreePorts, is_healthy
 
 NAME = "seaweedfs"
 SECRET = "seaweedfs"  # noqa: S105 - the name of a file.
@@ -78,7 +77,7 @@ def seaweedfs(home: Home, ports: WeedPorts, bucket: str) -> Part:
         },
         address=f"{LOOPBACK}:{ports.s3}",
         is_ready=lambda _pid: all(
-            _is_healthy(port) for port in (ports.volume, ports.filer, ports.s3)
+            is_healthy(port, "/healthz") for port in (ports.volume, ports.filer, ports.s3)
         ),
         prepare=functools.partial(_prepare, home, ports),
         clean=functools.partial(_remove_sockets, ports),
@@ -110,14 +109,3 @@ def _remove_sockets(ports: WeedPorts) -> None:
             for socket in Path("/tmp").glob(f"seaweedfs-*-{one}.sock"):  # noqa: S108 - its choice.
                 with contextlib.suppress(OSError):
                     socket.unlink()
-
-
-def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
