@@ -1,5 +1,6 @@
 """Deletion that leaves nothing behind: a subject, a gallery or a job with its photos and faces."""
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, select, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.errors import GalleryNotFoundError, SubjectNotFoundError
+from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
 from db.jobs import cancel_job, finish_if_complete
 from db.models import (
     OPEN_ITEM_STATES,
@@ -86,6 +87,20 @@ def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     photos = _photos_of_jobs(session, [job_id])
     _delete_job_rows(session, tenant_id, job_id)
     _delete_unused_photos(session, tenant_id, photos)
+
+
+def delete_overdue_jobs(session: Session, *, limit: int = 100) -> int:
+    """Deletes jobs that were not to be kept for so long; returns how many there were."""
+    overdue = session.execute(
+        select(Job.tenant_id, Job.id)
+        .where(Job.delete_after < func.now())
+        .order_by(Job.delete_after)
+        .limit(limit)
+    ).all()
+    for tenant_id, job_id in overdue:
+        with contextlib.suppress(JobNotFoundError):  # Whoever made it was just doing so.
+            delete_job(session, tenant_id, job_id)
+    return len(overdue)
 
 
 def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from db.errors import (
     ConflictError,
     NotFoundError,
+    SubjectNotAllowedError,
     SubjectRequiredError,
     ThresholdRangeError,
     UnavailableError,
@@ -28,6 +29,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (ConflictError, HTTPStatus.CONFLICT),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ThresholdRangeError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectRequiredError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),

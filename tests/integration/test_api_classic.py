@@ -1,13 +1,17 @@
 """The classic endpoints answer the bodies that their clients know."""
 
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
 import pytest
 from api_kit import Api, BackgroundWorker, image, photo, refused
 from ledger_kit import Kit
+from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from cli.sample import Sample
-from db.models import DoomedObject, Job, Photo
+from db.models import DoomedObject, Job, Photo, Subject, Template
 from db.session import transaction
 from db.settings import Settings
 from web.app import create_app
@@ -215,3 +219,36 @@ def test_an_answer_that_takes_too_long_leaves_nothing(
     refused(answer, 503, "still_working")
     assert answer.headers["Retry-After"]
     assert [count(local, table) for table in (Photo, Job)] == [0, 0]
+
+
+def test_an_answer_that_takes_too_long_did_not_register(
+    api: Api,
+    worker: BackgroundWorker,
+    local: Kit,
+    obama: tuple[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # From far too short a wait to one that is long enough, so that some end just in between.
+    for n in range(12):
+        monkeypatch.setattr("web.routes.classic.MAX_WAIT_S", 0.05 * n)
+        name = f"user {n}"
+        before = api.get("/stats").json["total_users"]
+        with Image.open(BytesIO(obama[1])) as photo:
+            out = BytesIO()
+            photo.convert("RGB").resize((450 + n, 562)).save(out, "PNG")
+        status = register(api, name, ("o.png", out.getvalue())).status_code
+        assert api.get("/stats").json["total_users"] - before == (status == 200)
+    assert count(local, Job) == 0
+
+
+def test_one_name_is_registered_once_however_many_try_at_once(
+    api: Api, worker: BackgroundWorker, local: Kit, obama: tuple[str, bytes]
+) -> None:
+    def try_it(_: int) -> int:
+        client = Api(api.client.application.test_client())
+        return register(client, "Barack", obama).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(try_it, range(8)))
+    assert statuses == [200] + [409] * 7
+    assert [count(local, table) for table in (Subject, Template, Job)] == [1, 1, 0]

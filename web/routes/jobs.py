@@ -51,8 +51,8 @@ def create_job(header: PreferHeader) -> Response:
         return _open_job(JobIn.model_validate(request.get_json()))
     here = services()
     with received(here, request, photo_field="photos") as arrived:
-        job_id = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
-    return job_answer(here, job_id, header)
+        job = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
+    return job_answer(here, job, header)
 
 
 def _open_job(wanted: JobIn) -> Response:
@@ -139,7 +139,8 @@ def seal_job(path: JobPath, header: PreferHeader) -> Response:
     here = services()
     with transaction(here.database) as session:
         jobs.seal_job(session, here.tenant_id, path.job_id)
-    return job_answer(here, path.job_id, header)
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+    return job_answer(here, job, header)
 
 
 @api.get(
