@@ -78,8 +78,11 @@ def table(photos: Iterable[MatchedPhoto]) -> str:
     return "\n".join([lines[0], "-" * (sum(widths) + 6), *lines[1:]])
 
 
-def stdout() -> TextIO:
-    """Standard output, in UTF-8 whatever the locale; odd file names are escaped."""
+def stdout() -> TextIO | None:
+    """Standard output, in UTF-8 whatever the locale; odd file names are escaped.
+
+    None where it was closed before the command began.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return sys.stdout

@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -123,7 +123,7 @@ def matched_photos(
     with (
         running_stack(settings) as stack,
         Client(stack.api_url) as client,
-        Matcher(client, steps_for(), warn).matched(people, photos, options) as results,
+        Matcher(client, steps_for(sys.stderr), warn).matched(people, photos, options) as results,
     ):
         yield results
 
@@ -132,7 +132,9 @@ def matched_photos(
 def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]], None]]:
     """What writes the results. It is opened first: no hours of work end at a folder that is not."""
     if out is None:
-        yield lambda photos: write_jsonl(photos, stdout())
+        if (stream := stdout()) is None:
+            raise click.UsageError("standard output is closed; name a file with --out")
+        yield lambda photos: _write_through(photos, stream)
         return
     with contextlib.ExitStack() as opened:
         try:
@@ -142,6 +144,11 @@ def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]],
                 f"{out} cannot be written: {exc.strerror}", param_hint="--out"
             ) from exc
         yield lambda photos: writer_for(out)(photos, file)
+
+
+def _write_through(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
+    write_jsonl(photos, stream)
+    stream.flush()
 
 
 def warn(message: str) -> None:
