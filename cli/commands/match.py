@@ -1,6 +1,7 @@
 """`facebatch match`: who is in these photos?"""
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from cli.client import Client
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, whole_file, write_jsonl, writer_for
 from cli.progress import steps_for
-from cli.scan import FolderError, find_people, find_photos
+from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
 from cli.stack.session import running_stack
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
@@ -98,18 +99,17 @@ def match(  # noqa: PLR0917 - click calls it by name.
         threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
     )
     settings = load_settings()
+    people, photos = folders_of(people_dir, photos_dir)
+    _refuse_to_overwrite(out, people, photos)
     with (
         _written_to(out) as write,
-        matched_photos(settings, people_dir, photos_dir, options) as photos,
+        matched_photos(settings, people, photos, options) as results,
     ):
-        write(photos)
+        write(results)
 
 
-@contextlib.contextmanager
-def matched_photos(
-    settings: Settings, people_dir: Path, photos_dir: Path, options: MatchOptions
-) -> Iterator[Iterator[MatchedPhoto]]:
-    """Runs the match on a stack that is there or is started for it; yields the results."""
+def folders_of(people_dir: Path, photos_dir: Path) -> tuple[FoundPeople, FoundPhotos]:
+    """What the folders hold; warns of what is left out, and raises `click.UsageError`."""
     try:
         people, photos = find_people(people_dir), find_photos(photos_dir)
     except FolderError as exc:
@@ -120,12 +120,31 @@ def matched_photos(
         warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
     for link in (*people.linked, *photos.linked):
         warn(f"{link} is a link to a folder and was not followed")
+    return people, photos
+
+
+@contextlib.contextmanager
+def matched_photos(
+    settings: Settings, people: FoundPeople, photos: FoundPhotos, options: MatchOptions
+) -> Iterator[Iterator[MatchedPhoto]]:
+    """Runs the match on a stack that is there or is started for it; yields the results."""
     with (
         running_stack(settings) as stack,
         Client(stack.api_url) as client,
         Matcher(client, steps_for(sys.stderr), warn).matched(people, photos, options) as results,
     ):
         yield results
+
+
+def _refuse_to_overwrite(out: Path | None, people: FoundPeople, photos: FoundPhotos) -> None:
+    """Raises `click.BadParameter` where the result would take the place of a photo."""
+    if out is None or not out.exists():
+        return
+    for path in itertools.chain(*people.photos.values(), map(photos.path, photos.relative)):
+        # A photo may be a link that leads nowhere.
+        with contextlib.suppress(OSError):
+            if out.samefile(path):
+                raise click.BadParameter(f"{out} is one of the photos", param_hint="--out")
 
 
 @contextlib.contextmanager

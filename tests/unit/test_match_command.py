@@ -15,6 +15,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("people/anna.jpg", "photos/a.jpg", "empty/notes.txt"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("photos/a.jpg")
+    (tmp_path / "photos/broken.jpg").symlink_to("absent")
 
     def no_stack(_settings: object) -> None:
         raise AssertionError("a stack was started")
@@ -36,6 +38,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--people people --photos photos --out absent/r.jsonl", "cannot be written: No such file"),
         ("--people people --photos photos --out photos/a.jpg/r", "cannot be written: Not a dir"),
         ("--people people --photos photos --out photos", "is a directory"),
+        ("--people people --photos photos --out photos/a.jpg", "photos/a.jpg is one of the photos"),
+        ("--people people --photos photos --out people/anna.jpg", "is one of the photos"),
+        ("--people people --photos photos --out link", "link is one of the photos"),
         ("--people people --photos photos --threshold 0", "0.0 is not in the range"),
         ("--people people --photos photos --threshold 2.1", "2.1 is not in the range"),
         ("--people people --photos photos --threshold nan", "nan is not in the range"),
@@ -58,4 +63,4 @@ def test_a_run_that_fails_leaves_no_file_behind(folders: Path) -> None:
     arguments = ["--people", "people", "--photos", "photos", "--out", str(out)]
     done = CliRunner().invoke(match, arguments)
     assert "a stack was started" in str(done.exception)
-    assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty"}
+    assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty", "link"}
