@@ -30,6 +30,16 @@ class ApiError(FaceBatchError):
         self.code = code
 
 
+class UnexpectedAnswerError(ApiError):
+    """Somebody else than facebatch has answered."""
+
+    code = "unexpected_answer"
+
+    def __init__(self, status: int, path: str) -> None:
+        detail = f"{path} answers {status} with no answer of facebatch"
+        super().__init__(status, type(self).code, detail)
+
+
 class ServerAwayError(FaceBatchError):
     """The server did not answer for longer than it may take to come back."""
 
@@ -226,8 +236,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 
 def _unexpected(response: httpx.Response) -> ApiError:
-    detail = f"{response.url.path} answers {response.status_code} with no answer of facebatch"
-    return ApiError(response.status_code, "unexpected_answer", detail)
+    return UnexpectedAnswerError(response.status_code, response.url.path)
 
 
 def _subject(subject_id: str | None) -> dict[str, str]:
