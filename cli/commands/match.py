@@ -120,6 +120,8 @@ def folders_of(people_dir: Path, photos_dir: Path) -> tuple[FoundPeople, FoundPh
         warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
     for link in (*people.linked, *photos.linked):
         warn(f"{link} is a link to a folder and was not followed")
+    for reason in (*people.unreadable, *photos.unreadable):
+        warn(f"{reason}; what is in it was left out")
     return people, photos
 
 

@@ -1,5 +1,7 @@
 """The command match refuses bad arguments before it works for hours."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,20 @@ def test_a_run_that_fails_leaves_no_file_behind(folders: Path) -> None:
     done = CliRunner().invoke(match, arguments)
     assert "a stack was started" in str(done.exception)
     assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty", "link"}
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folders / "photos" / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: os.PathLike[str] | str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = CliRunner().invoke(match, ["--people", "people", "--photos", "photos"])
+    assert "photos/closed cannot be read: Permission denied; what is in it" in done.stderr
+    assert "a stack was started" in str(done.exception)
