@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cli.matching import MatchedPhoto
+from cli.scan import spelt
 
 COLUMNS = ("photo", "status", "face", "left", "top", "right", "bottom", "subject", "distance",
            "candidates", "error")  # fmt: skip
@@ -69,12 +70,13 @@ def table(photos: Iterable[MatchedPhoto]) -> str:
     """Lines of photo, face, person and distance, in columns, under a heading."""
     rows = [("photo", "face", "person", "distance")]
     for photo in photos:
+        name = spelt(photo.photo)
         if not photo.faces:
             reason = photo.error or photo.status
-            rows.append((photo.photo, "-", f"({reason})", "-"))
+            rows.append((name, "-", f"({reason})", "-"))
         for face in photo.faces:
             distance = "-" if face.distance is None else f"{face.distance:.3f}"
-            rows.append((photo.photo, str(face.face), face.subject or "(unknown)", distance))
+            rows.append((name, str(face.face), spelt(face.subject or "(unknown)"), distance))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     lines = ["  ".join(line).rstrip() for line in cells]

@@ -85,13 +85,13 @@ def find_people(folder: Path) -> FoundPeople:
     for path in _files(folder, passed):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             below = path.relative_to(folder).parts
-            photos[_spelt(below[0] if len(below) > 1 else path.stem)].append(path)
+            photos[spelt(below[0] if len(below) > 1 else path.stem)].append(path)
     if not photos:
         raise FolderError(
             f"{folder} holds nobody: put a sub-folder per person into it, or photos named for them"
         )
     folders = {
-        _spelt(entry.name)
+        spelt(entry.name)
         for entry in folder.iterdir()
         if _is_own_folder(entry) and entry not in passed.unreadable
     }
@@ -111,8 +111,11 @@ def open_photo(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _spelt(name: str) -> str:
-    """A file name as a person's name: control characters and stray bytes written out."""
+def spelt(name: str) -> str:
+    """A file name as a person's name, or for a terminal: all that cannot be shown is written out.
+
+    As it is, a control character could forge a line, or move what was written before.
+    """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
     )

@@ -14,7 +14,7 @@ from cli.client import Client
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, whole_file, write_jsonl, writer_for
 from cli.progress import steps_for
-from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
+from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos, spelt
 from cli.stack.session import running_stack
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
@@ -173,5 +173,5 @@ def _write_through(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
 
 
 def warn(message: str) -> None:
-    """A line for the user that is no result."""
-    print(f"facebatch: {message}", file=sys.stderr, flush=True)
+    """A line for the user that is no result; one line, whatever the files in it are called."""
+    print(f"facebatch: {spelt(message)}", file=sys.stderr, flush=True)

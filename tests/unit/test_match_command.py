@@ -83,3 +83,13 @@ def test_a_folder_that_cannot_be_read_is_told(
     done = CliRunner().invoke(match, ["--people", "people", "--photos", "photos"])
     assert "photos/closed cannot be read: Permission denied; what is in it" in done.stderr
     assert "a stack was started" in str(done.exception)
+
+
+def test_a_name_cannot_forge_a_line_of_the_warnings(folders: Path) -> None:
+    (folders / "photos" / "x\x1b[1A\nfacebatch: all is well").symlink_to(folders)
+    done = CliRunner().invoke(match, ["--people", "people", "--photos", "photos"])
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        "facebatch: photos/x\\x1b[1A\\nfacebatch: all is well is a link to a folder and was not "
+        "followed"
+    )

@@ -245,3 +245,13 @@ def test_the_table_lines_up_and_says_who_is_unknown() -> None:
         "none.jpg         -     (no_face)       -",
         "bad.jpg          -     (not_an_image)  -",
     ]
+
+
+def test_a_name_cannot_forge_a_row_of_the_table() -> None:
+    forged = MatchedFace(
+        face=0, box=(1, 2, 3, 4), subject="\x1b[2Ka\nb", distance=0.1, candidates=()
+    )
+    lines = table([photo("x\x1b[1A\nobama.jpg", forged), photo("\r.jpg", status="no_face")])
+    assert len(lines.splitlines()) == 4
+    assert lines.replace("\n", "").isprintable()
+    assert "x\\x1b[1A\\nobama.jpg" in lines
