@@ -29,10 +29,30 @@ class _Distance(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        _refuse_other_digits(self, value, param, ctx)
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail("nan is not in the range of distances", param, ctx)
         return number
+
+
+class _Count(click.IntRange):
+    """A whole number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        _refuse_other_digits(self, value, param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+def _refuse_other_digits(
+    kind: click.FloatRange | click.IntRange,
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> None:
+    """Python reads the digits of every script; the API reads those of ASCII alone, and so do we."""
+    if isinstance(value, str) and not value.isascii():
+        kind.fail(f"{value!r} is not written in the digits 0 to 9", param, ctx)
 
 
 @click.command()
@@ -69,7 +89,7 @@ class _Distance(click.FloatRange):
 @click.option(
     "--top",
     "top_k",
-    type=click.IntRange(1, 100),
+    type=_Count(1, 100),
     default=5,
     show_default=True,
     metavar="K",

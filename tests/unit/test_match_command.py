@@ -47,6 +47,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--people people --photos photos --threshold 2.1", "2.1 is not in the range"),
         ("--people people --photos photos --threshold nan", "nan is not in the range"),
         ("--people people --photos photos --threshold near", "'near' is not a valid float"),
+        ("--people people --photos photos --threshold \u0660.\u0665", "not written in the digits"),
+        ("--people people --photos photos --top \u0665", "is not written in the digits 0 to 9"),
         ("--people people --photos photos --top 0", "0 is not in the range"),
         ("--people people --photos photos --multiple-faces all", "'all' is not one of"),
     ],
