@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -16,6 +17,10 @@ FIELD_BYTES = 64 * 1024
 BUFFER_BYTES = 1024 * 1024
 """Longest header of a part; a body of nothing but header lines must not fill the memory."""
 MULTIPART = "multipart/form-data"
+UNSTORABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's control characters, surrogates, and separators of lines and paragraphs."""
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Embeddings, overrides and isolates of the direction of writing, and what ends them."""
 
 
 class ApiRequest(Request):
@@ -36,8 +41,12 @@ class ApiRequest(Request):
 
 
 def storable(text: str) -> bool:
-    """Whether `text` is free of control characters and of halves of characters (JSON has those)."""
-    return not any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in text)
+    """Whether `text` is a name that reads as it is written, in a list and in a line of a terminal.
+
+    Without control characters, ends of lines and halves of characters (JSON has those), and
+    without what turns the direction of writing, which would make one name look like another.
+    """
+    return not any(category(char) in UNSTORABLE or char in TURNING for char in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ def test_a_file_name_is_kept_as_it_is(api: Api, name: str) -> None:
     assert api.get(f"/v1/jobs/{job}/results").json["results"][0]["name"] == name
 
 
-@pytest.mark.parametrize("name", ["x" * 10_000, "a\tb.jpg"])
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\tb.jpg", "a\u202egpj.exe"])
 def test_a_file_name_that_cannot_be_kept_is_refused(api: Api, name: str) -> None:
     refused(api.submit((name, image()), kind="detect"), 422, "file_name_invalid")
     job = made(api.post("/v1/jobs", json={"kind": "detect"}))
