@@ -52,13 +52,13 @@ class TooManyPhotosError(RequestError):
 
 
 class FileNameError(RequestError):
-    """A photo's file name is too long or has control characters in it."""
+    """A photo's file name is too long, has characters that it cannot have, or is missing."""
 
     code = "file_name_invalid"
 
 
 class InvalidNameError(RequestError):
-    """A name is empty, too long, or has control characters in it."""
+    """A name is empty, too long, or has characters that it cannot have."""
 
     code = "name_invalid"
 

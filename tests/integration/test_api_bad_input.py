@@ -177,6 +177,17 @@ def test_a_file_name_that_cannot_be_kept_is_refused(api: Api, name: str) -> None
     refused(api.send(f"/v1/jobs/{job}/photos", [(name, image())]), 422, "file_name_invalid")
 
 
+def test_a_photo_without_a_file_name_is_none_for_an_open_job(api: Api) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="photos"; filename=""\r\n\r\n%b\r\n'
+    kind = {"content_type": "multipart/form-data; boundary=x"}
+    job = made(api.post("/v1/jobs", json={"kind": "detect"}))
+    body = part % image(64) + part % image(65) + b"--x--\r\n"
+    answer = api.post(f"/v1/jobs/{job}/photos", data=body, **kind)
+    assert "client_id" in refused(answer, 422, "file_name_invalid")
+    assert api.counts(job)["total"] == 0
+    refused(api.post(f"/v1/jobs/{job}/photos", data=part % b"" + b"--x--", **kind), 400, "no_photo")
+
+
 def test_a_nul_in_a_file_name_is_refused(api: Api) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="kind"\r\n\r\ndetect\r\n'

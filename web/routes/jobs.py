@@ -94,7 +94,7 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
     if request.is_json:
         return _add_known(path, query, KnownPhotosIn.model_validate(request.get_json()))
     here = services()
-    with received(here, request, photo_field="photos") as arrived:
+    with received(here, request, photo_field="photos", named=True) as arrived:
         if arrived.fields:
             raise InvalidRequestError(
                 f"no form field is taken here, and '{min(arrived.fields)}' came"
