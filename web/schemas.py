@@ -173,6 +173,15 @@ class SubjectsOut(_Out):
     next_cursor: str | None = Field(description="For the next page; null at the end.")
 
 
+_TAKEN = {
+    JobKind.ENROL: {"gallery", "subject", "multiple_faces"},
+    JobKind.IDENTIFY: {"gallery", "threshold", "top_k"},
+    JobKind.VERIFY: {"gallery", "subject", "threshold"},
+    JobKind.DETECT: {"engine"},
+}
+"""What each kind of job goes by. Anything else that is sent would be passed over in silence."""
+
+
 class JobIn(_In):
     """What a job is to do."""
 
@@ -197,17 +206,13 @@ class JobIn(_In):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        detect = self.kind is JobKind.DETECT
-        if detect and self.gallery:
-            raise ValueError("detect compares with nobody; leave out gallery")
-        if not detect and not self.gallery:
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        if foreign := sorted(given - _TAKEN[self.kind] - {"kind"}):
+            raise ValueError(f"{self.kind.value} takes no {', '.join(foreign)}; leave it out")
+        if self.kind is not JobKind.DETECT and not self.gallery:
             raise ValueError(f"{self.kind.value} needs a gallery; give its id")
-        if not detect and self.engine:
-            raise ValueError("the gallery decides on the engine; leave out engine")
         if self.kind is JobKind.VERIFY and not self.subject:
             raise ValueError("verify needs a subject; give its id")
-        if self.kind in {JobKind.IDENTIFY, JobKind.DETECT} and self.subject:
-            raise ValueError(f"{self.kind.value} takes no subject; leave it out")
         return self
 
 
