@@ -44,6 +44,13 @@ class NoPhotoError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class RequestTooLargeError(RequestError):
+    """The request is too large as a whole."""
+
+    code = "request_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class TooManyPhotosError(RequestError):
     """The request brings more photos than one may."""
 

@@ -1,8 +1,9 @@
 """The bodies of the API, in and out, as pydantic models; OpenAPI is made from them."""
 
 import datetime as dt
+import json
 import uuid
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -45,6 +46,17 @@ Name = Annotated[
 
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Body = TypeVar("Body", bound=_In)
+
+
+def as_json(model: type[Body], body: dict[str, Any]) -> Body:
+    """A JSON body as `model`, without taking true for 1 or a string for a number.
+
+    A form has nothing but strings; there pydantic may read them. Raises `ValidationError`.
+    """
+    return model.model_validate_json(json.dumps(body), strict=True)
 
 
 class _Out(BaseModel):

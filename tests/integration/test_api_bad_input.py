@@ -146,8 +146,38 @@ def test_malformed_json(api: Api, body: str) -> None:
     refused(answer, 400, "malformed_json")
 
 
-@pytest.mark.parametrize("body", ["null", "[]", '"name"', "1", "true"])
+@pytest.mark.parametrize("body", ["null", "[]", '"name"', "1", "true", r'"{\"name\": \"a\"}"'])
 def test_json_of_another_kind(api: Api, body: str) -> None:
+    answer = api.post("/v1/galleries", data=body, content_type="application/json")
+    refused(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        '"threshold": true',
+        '"threshold": "0.5"',
+        '"top_k": true',
+        '"top_k": "5"',
+        '"top_k": 5.0',
+        '"top_k": 5, "top_k": 5',
+    ],
+)
+def test_json_is_taken_at_its_word(api: Api, wanted: str) -> None:
+    body = f'{{"kind": "identify", "gallery": "{api.gallery()}", {wanted}}}'
+    answer = api.post("/v1/jobs", data=body, content_type="application/json")
+    refused(answer, 422, "invalid_request")
+
+
+def test_json_has_no_constants_of_python(api: Api) -> None:
+    for constant in ("NaN", "Infinity", "-Infinity"):
+        body = f'{{"kind": "identify", "threshold": {constant}}}'
+        answer = api.post("/v1/jobs", data=body, content_type="application/json")
+        refused(answer, 400, "malformed_json")
+
+
+def test_a_member_that_comes_twice_is_refused(api: Api) -> None:
+    body = '{"name": "anna", "name": "ben"}'
     answer = api.post("/v1/galleries", data=body, content_type="application/json")
     refused(answer, 422, "invalid_request")
 
