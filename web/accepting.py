@@ -22,6 +22,8 @@ log = structlog.get_logger()
 MAX_PHOTOS = 1000
 """Photos in one request. A larger job is opened first and gets its photos bit by bit."""
 MAX_NAME_CHARS = 500
+MAX_FIELDS = 20
+MAX_FIELD_NAME_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +98,16 @@ def _read(
     fields: dict[str, str] = {}
     photos: list[NewItem] = []
     for part in parts:
+        if len(part.name) > MAX_FIELD_NAME_CHARS:
+            raise InvalidRequestError(
+                f"a form field's name has more than {MAX_FIELD_NAME_CHARS} characters"
+            )
         if isinstance(part, FieldPart):
             if part.name == photo_field:
                 raise InvalidRequestError(
                     f"'{photo_field}' must be a file (curl: -F {photo_field}=@FILE)"
                 )
-            if part.name in fields:
-                raise InvalidRequestError(f"the field '{part.name}' is sent twice; send it once")
-            fields[part.name] = part.value
+            _add_field(fields, part)
             continue
         if part.name != photo_field:
             raise InvalidRequestError(
@@ -120,6 +124,14 @@ def _read(
             f"the request brings no photo; send one or more as form field '{photo_field}'"
         )
     return fields, photos
+
+
+def _add_field(fields: dict[str, str], part: FieldPart) -> None:
+    if part.name in fields:
+        raise InvalidRequestError(f"the field '{part.name}' is sent twice; send it once")
+    if len(fields) >= MAX_FIELDS:
+        raise InvalidRequestError(f"a request has at most {MAX_FIELDS} form fields")
+    fields[part.name] = part.value
 
 
 def _named(parts: Iterable[FieldPart | FilePart]) -> Iterator[FieldPart | FilePart]:

@@ -5,7 +5,7 @@ import json
 import uuid
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
@@ -17,6 +17,7 @@ MAX_NAME_CHARS = 255
 MAX_PAGE = 1000
 MAX_TOP_K = 100
 MAX_KNOWN = 1000
+MAX_ENGINE_CHARS = 100
 
 
 def _name(value: str) -> str:
@@ -108,7 +109,9 @@ class GalleryIn(_In):
 
     name: Name
     engine: str | None = Field(
-        None, description="The engine it is bound to for good. Default: `dlib-classic`."
+        None,
+        max_length=MAX_ENGINE_CHARS,
+        description="The engine it is bound to for good. Default: `dlib-classic`.",
     )
 
 
@@ -214,7 +217,9 @@ class JobIn(_In):
         MultipleFaces.REFUSE,
         description="Enrolling a photo of several faces: `refuse` it, or take the `largest`.",
     )
-    engine: str | None = Field(None, description="Engine, for `detect` alone.")
+    engine: str | None = Field(
+        None, max_length=MAX_ENGINE_CHARS, description="Engine, for `detect` alone."
+    )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -263,7 +268,8 @@ class KnownPhotoIn(_In):
 class KnownPhotosIn(_In):
     """Photos by their hashes: those that are known already need not be sent."""
 
-    photos: list[KnownPhotoIn] = Field(min_length=1, max_length=MAX_KNOWN)
+    # The first that is wrong will do: a list of a thousand errors helps nobody.
+    photos: Annotated[list[KnownPhotoIn], FailFast()] = Field(min_length=1, max_length=MAX_KNOWN)
 
 
 class AddedOut(_Out):

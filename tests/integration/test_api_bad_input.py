@@ -264,6 +264,60 @@ def test_a_file_where_a_field_should_be_and_the_other_way_round(api: Api) -> Non
     assert "must be a file" in refused(answer, 422, "invalid_request")
 
 
+@pytest.mark.parametrize("length", [{"content_length": 50_000_000}, {}])
+def test_json_that_is_too_long_is_not_read_to_its_end(api: Api, length: dict[str, int]) -> None:
+    body = BytesIO(b'{"name": "' + b"x" * 50_000_000 + b'"}')
+    environ = {"wsgi.input_terminated": True}
+    answer = api.post(
+        "/v1/galleries",
+        input_stream=body,
+        content_type="application/json",
+        environ_overrides=environ,
+        **length,
+    )
+    refused(answer, 413, "request_too_large")
+    assert body.tell() < 1_100_000
+
+
+def test_the_hashes_of_a_thousand_photos_are_not_too_long(api: Api) -> None:
+    job = made(api.post("/v1/jobs", json={"kind": "detect"}))
+    known = [{"client_id": f"{n:0500}", "sha256": "0" * 64} for n in range(1001)]
+    answer = api.post(f"/v1/jobs/{job}/photos", json={"photos": known[:1000]})
+    assert len(answer.json["missing"]) == 1000
+    answer = api.post(f"/v1/jobs/{job}/photos", json={"photos": known})
+    refused(answer, 422, "invalid_request")
+
+
+def form(*names: str) -> bytes:
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n1\r\n'
+    return "".join(part.format(name) for name in names).encode() + b"--x--\r\n"
+
+
+@pytest.mark.parametrize(
+    "names", [[f"f{n}" for n in range(30_000)], ["n" * 100_000], ["kind", "n" * 101]]
+)
+def test_many_fields_or_long_ones_are_refused_in_a_line(api: Api, names: list[str]) -> None:
+    answer = api.post("/v1/jobs", data=form(*names), content_type="multipart/form-data; boundary=x")
+    refused(answer, 422, "invalid_request")
+    assert "errors" not in answer.json
+    assert len(answer.text) < 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "a", **{f"f{n}": 1 for n in range(1000)}},
+        {"name": "a", **{f"f{n}": 1 for n in range(50)}},
+        {"name": "a", "x" * 100_000: 1},
+        {"name": "a", "engine": "x" * 100_000},
+    ],
+)
+def test_an_error_does_not_repeat_all_it_was_sent(api: Api, body: dict) -> None:
+    answer = api.post("/v1/galleries", json=body)
+    refused(answer, 422, "invalid_request")
+    assert len(answer.text) < 5000
+
+
 def test_too_many_photos_in_one_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.accepting.MAX_PHOTOS", 2)
     answer = api.submit(*[(str(n), image(64 + n)) for n in range(3)], kind="detect")
