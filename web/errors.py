@@ -37,6 +37,20 @@ class MediaTypeError(RequestError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class HostUntrustedError(RequestError):
+    """The request is for a host name that this server does not answer to."""
+
+    code = "host_untrusted"
+    status = HTTPStatus.MISDIRECTED_REQUEST
+
+
+class OriginUntrustedError(RequestError):
+    """A web page of another origin asks for a change."""
+
+    code = "origin_untrusted"
+    status = HTTPStatus.FORBIDDEN
+
+
 class NoPhotoError(RequestError):
     """The request brings no photo."""
 
