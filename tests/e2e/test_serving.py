@@ -131,7 +131,7 @@ def test_a_client_that_hangs_up_leaves_nothing(served: Place, api: httpx.Client)
     url = httpx.URL(str(api.base_url))
     connection = socket.create_connection((url.host, url.port))
     connection.sendall(
-        f"POST /v1/jobs/{job}/photos HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        f"POST /v1/jobs/{job}/photos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         '--x\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\nabc'.encode()
     )

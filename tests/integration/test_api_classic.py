@@ -1,5 +1,9 @@
 """The classic endpoints answer the bodies that their clients know."""
 
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -76,6 +80,37 @@ def test_health_tells_which_part_is_down(
     parts = {"database": "connected", "storage": "connected", "queue": "connected"}
     assert answer.json["parts"] == parts | {part: "disconnected"}
     assert answer.json["database"] == answer.json["parts"]["database"]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word, like a server that was stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "address"),
+    [
+        ("database", "database_url", "postgresql://x@127.0.0.1:{}/x"),
+        ("storage", "s3_endpoint_url", "http://127.0.0.1:{}"),
+        ("queue", "redis_url", "redis://127.0.0.1:{}/0"),
+    ],
+)
+def test_health_does_not_wait_for_a_part_that_hangs(
+    settings: Settings, local: Kit, silent_port: int, part: str, setting: str, address: str
+) -> None:
+    hanging = {setting: SecretStr(address.format(silent_port))}
+    api = Api(create_app(settings.model_copy(update=hanging)).test_client())
+    threads = threading.active_count()
+    for _ in range(3):
+        began = time.monotonic()
+        answer = api.get("/health")
+        assert time.monotonic() - began < 4.5
+        assert answer.status_code == 503
+        down = [name for name, state in answer.json["parts"].items() if state == "disconnected"]
+        assert down == [part]
+    assert threading.active_count() <= threads + 1
 
 
 def test_a_user_is_registered_and_recognized(

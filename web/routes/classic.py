@@ -82,7 +82,7 @@ def index() -> Response:
 def read_health() -> Response:
     """Say whether the service works."""
     here = services()
-    parts = health.parts(here)
+    parts = here.health.parts()
     healthy = set(parts.values()) == {health.CONNECTED}
     body: dict[str, Any] = {
         "status": "healthy" if healthy else "unhealthy",
