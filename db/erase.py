@@ -1,5 +1,6 @@
 """Deletion that leaves nothing behind: a subject, a gallery or a job with its photos and faces."""
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, select, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.errors import GalleryNotFoundError, SubjectNotFoundError
+from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
 from db.jobs import cancel_job, finish_if_complete
 from db.models import (
     OPEN_ITEM_STATES,
@@ -222,7 +223,9 @@ def _delete_jobs_of(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> 
     ).all()
     photos = _photos_of_jobs(session, jobs)
     for job_id in jobs:
-        _delete_job_rows(session, tenant_id, job_id)
+        # One that somebody else has deleted meanwhile leaves nothing to do.
+        with contextlib.suppress(JobNotFoundError):
+            _delete_job_rows(session, tenant_id, job_id)
     return photos
 
 
