@@ -115,7 +115,7 @@ class Client:
         try:
             self._call("DELETE", f"/v1/galleries/{gallery_id}")
         except ApiError as exc:
-            if exc.status != httpx.codes.NOT_FOUND:
+            if exc.code != "gallery_not_found":
                 raise
 
     def ensure_subject(self, gallery_id: str, name: str) -> str:

@@ -237,7 +237,9 @@ def _delete_jobs_of(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> 
     ).all()
     photos = _photos_of_jobs(session, jobs)
     for job_id in jobs:
-        _delete_job_rows(session, tenant_id, job_id)
+        # One that somebody else has deleted meanwhile leaves nothing to do.
+        with contextlib.suppress(JobNotFoundError):
+            _delete_job_rows(session, tenant_id, job_id)
     return photos
 
 

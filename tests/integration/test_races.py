@@ -157,6 +157,24 @@ def test_a_job_made_while_its_gallery_is_deleted_leaves_no_photo(kit: Kit, secon
     assert [count(kit, table) for table in (Gallery, Job, Item, Photo)] == [0, 0, 0, 0]
 
 
+def test_jobs_that_are_deleted_meanwhile_do_not_keep_their_gallery(
+    kit: Kit, second: Second
+) -> None:
+    gallery_id = kit.gallery()
+    job_ids = [
+        kit.job(item(name), kind=JobKind.IDENTIFY, gallery_id=gallery_id) for name in ("a", "b")
+    ]
+    with transaction(kit.database) as session:
+        # Both at once: the other waits at one of them, and then finds the next one gone.
+        for job_id in job_ids:
+            erase.delete_job(session, kit.tenant_id, job_id)
+        deleting = second.begin(
+            lambda other: erase.delete_gallery(other, kit.tenant_id, gallery_id)
+        )
+    deleting.result()
+    assert [count(kit, table) for table in (Gallery, Job, Item, Photo)] == [0, 0, 0, 0]
+
+
 def test_a_gallery_takes_along_what_a_deleted_job_had_enrolled(kit: Kit) -> None:
     gallery_id = kit.gallery()
     kit.enrol(gallery_id, "anna", seed=1)

@@ -139,7 +139,13 @@ def test_a_subject_that_exists_is_found_by_its_name() -> None:
 def test_deleting_what_is_gone_is_no_error() -> None:
     with client_of((404, {"code": "gallery_not_found", "detail": "gone"})) as (client, _):
         client.delete_gallery("g")
-    with client_of((409, REFUSED)) as (client, _), pytest.raises(ApiError):
+
+
+@pytest.mark.parametrize(
+    "answer", [(409, REFUSED), (404, {"code": "job_not_found", "detail": "x"}), (404, b"<html>")]
+)
+def test_a_gallery_is_gone_only_where_the_answer_says_so(answer: Answer) -> None:
+    with client_of(answer) as (client, _), pytest.raises(ApiError):
         client.delete_gallery("g")
 
 
