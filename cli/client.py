@@ -176,9 +176,9 @@ class Client:
         """Says that no further photos come."""
         self._call("POST", f"/v1/jobs/{job_id}/seal")
 
-    def cancel(self, job_id: str) -> None:
-        """Ends the job now."""
-        self._call("POST", f"/v1/jobs/{job_id}/cancel")
+    def cancel(self, job_id: str, *, patience_s: float | None = None) -> None:
+        """Ends the job now; waits `patience_s` at most for a server that is away."""
+        self._call("POST", f"/v1/jobs/{job_id}/cancel", patience_s=patience_s)
 
     def job(self, job_id: str) -> Json:
         """Where the job stands."""
@@ -198,19 +198,26 @@ class Client:
                 return
 
     def _call(
-        self, method: str, path: str, *, json: Json | None = None, params: Json | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json | None = None,
+        params: Json | None = None,
+        patience_s: float | None = None,
     ) -> Json:
         def send() -> httpx.Response:
             return self._http.request(method, path, json=json, params=params)
 
-        response = _checked(self._answered(send))
+        response = _checked(self._answered(send, patience_s))
         try:
             return dict(response.json()) if response.content else {}
         except (ValueError, TypeError) as exc:
             raise _unexpected(response) from exc
 
-    def _answered(self, send: Any) -> httpx.Response:
+    def _answered(self, send: Any, patience_s: float | None = None) -> httpx.Response:
         """The answer, waiting for a server that is away; raises `ServerAwayError`."""
+        patience_s = self._patience_s if patience_s is None else patience_s
         began_at = time.monotonic()
         told = False
         pause_s = 0.1
@@ -223,15 +230,15 @@ class Client:
             except httpx.TransportError as exc:
                 cause = type(exc).__name__
             away_s = time.monotonic() - began_at
-            if away_s > self._patience_s:
+            if away_s > patience_s:
                 raise ServerAwayError(
                     f"the server at {self._http.base_url} has been away for "
-                    f"{self._patience_s:.0f} s ({cause}); see `facebatch status` and its logs"
+                    f"{patience_s:.0f} s ({cause}); see `facebatch status` and its logs"
                 )
             if away_s > TELL_AFTER_S and not told:
                 self._tell(
                     f"the server at {self._http.base_url} is away ({cause}); "
-                    f"waiting up to {self._patience_s:.0f} s for it"
+                    f"waiting up to {patience_s:.0f} s for it"
                 )
                 told = True
             time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret.

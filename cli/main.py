@@ -3,7 +3,10 @@
 import contextlib
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import TextIO
 
 import click
@@ -12,7 +15,7 @@ from db.settings import SettingsError
 from pipeline.errors import FaceBatchError
 
 COMMANDS = {name: f"cli.commands.{name}" for name in ("match", "demo", "up", "down", "status")}
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Commands(click.Group):
@@ -38,7 +41,10 @@ def main() -> int:
     """Runs the command; returns its exit status, and never shows a traceback for a known error."""
     if sys.stderr is None:  # It was closed: `print` would take standard output in its place.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good.
-    status = _run()
+    with _ends_by_signal() as signals:
+        status = _run()
+        if status == INTERRUPTED and signals:
+            status = 128 + signals[0]
     for stream in (sys.stdout, sys.stderr):
         try:
             _flush(stream)
@@ -46,6 +52,29 @@ def main() -> int:
             # What failed before may have been this very stream, and been said.
             status = status or _failed(exc)
     return status
+
+
+@contextlib.contextmanager
+def _ends_by_signal() -> Iterator[list[int]]:
+    """Makes SIGTERM and SIGHUP end the command as Ctrl-C does; yields those that came.
+
+    Their default is to end it at once, with files half-written, jobs and stacks left running.
+    """
+    signals: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    for one, handler in before.items():
+        if handler is signal.SIG_DFL:  # Who started it with nohup wants it to go on.
+            signal.signal(one, interrupt)
+    try:
+        yield signals
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _run() -> int:

@@ -16,6 +16,7 @@ from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
 POLL_S = 0.3
+CANCEL_PATIENCE_S = 2.0
 
 
 class NobodyEnrolledError(FaceBatchError):
@@ -165,11 +166,13 @@ class Matcher:
 
     @contextlib.contextmanager
     def _cancelling(self, job_id: str) -> Iterator[None]:
-        """Cancels the job where the user interrupts the run."""
+        """Cancels the job where the run ends before it, by an interrupt or a fault."""
         try:
             yield
-        except KeyboardInterrupt:
-            self._client.cancel(job_id)
+        except BaseException:
+            # What ended the run counts, and not that the server is away, or the job has ended.
+            with contextlib.suppress(FaceBatchError):
+                self._client.cancel(job_id, patience_s=CANCEL_PATIENCE_S)
             raise
 
     def _finish(self, submission: Submission, step: Step) -> None:

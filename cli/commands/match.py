@@ -113,7 +113,8 @@ def match(  # noqa: PLR0917 - click calls it by name.
     """Find the people of one folder in the photos of another.
 
     Uses the local stack of this home; where none is running, it starts one and stops it at the
-    end. Exit status: 0 when every photo has its result, 1 when not, 2 for bad arguments.
+    end. Exit status: 0 when every photo has its result, 1 when not, 2 for bad arguments, 128 and
+    the signal's number when it was told to end.
     """
     options = MatchOptions(
         threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces

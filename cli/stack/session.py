@@ -44,7 +44,8 @@ def running_stack(settings: Settings) -> Iterator[RunningStack]:
     with _as_user(home) as users:
         try:
             view = _ensure_up(settings, home, temporary=True)
-            yield RunningStack(api_url=view.api_url)
+            with _interrupts_told():
+                yield RunningStack(api_url=view.api_url)
         finally:
             _leave(home, users)
 
@@ -73,12 +74,29 @@ def _as_user(home: Home) -> Iterator[FileLock]:
         yield users
 
 
+@contextlib.contextmanager
+def _interrupts_told() -> Iterator[None]:
+    """Says at once that an interrupt was heard: stopping takes seconds."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("interrupted; run it again to go on")
+        raise
+
+
+def _say(message: str) -> None:
+    # Stopping must go on where nobody hears of it: a terminal that hangs up is gone.
+    with contextlib.suppress(OSError):
+        print(f"{ERROR_PREFIX}{message}", file=sys.stderr, flush=True)
+
+
 def _leave(home: Home, users: FileLock) -> None:
     """Stops a temporary stack where we were its last user."""
     if not users.exclusive():
         return
     view = live_state(home)
     if view is not None and view.temporary:
+        _say("stopping the local stack")
         stop_supervisor(view)
 
 
@@ -102,7 +120,8 @@ def _ensure_up(settings: Settings, home: Home, *, temporary: bool) -> StackView:
         return view
     starter = _Starter(settings, home, temporary=temporary)
     try:
-        return _wait_until_ready(home, starter)
+        with _interrupts_told():
+            return _wait_until_ready(home, starter)
     except BaseException:
         starter.stop()
         raise
@@ -152,6 +171,7 @@ class _Starter:
     def stop(self) -> None:
         """Stops what was started here and did not get ready."""
         if self._process and self._process.poll() is None:
+            _say("stopping the local stack")
             self._process.terminate()
             self._process.wait()
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from place import Place, cleaned, wait_for
+from PIL import Image
+from place import ARCHIVED, Place, cleaned, wait_for
 
+from cli.sample import Sample
 from cli.stack.home import Home
 
 
@@ -36,3 +38,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(timeout=60) == 0
         assert here.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def archive(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 different photos, each with Obama or Biden in it, in sub-folders."""
+    folder = tmp_path_factory.mktemp("archive")
+    sources = [sample.photos_dir / name for name in ("obama3.jpg", "biden_mirrored.jpg")]
+    for source in sources:
+        with Image.open(source) as photo:
+            small = photo.convert("RGB")
+        small.thumbnail((400, 400))
+        for n in range(ARCHIVED // len(sources)):
+            below = folder / f"folder {n % 7}"
+            below.mkdir(exist_ok=True)
+            # One pixel tells them apart.
+            small.putpixel((0, 0), (n, n, n))
+            small.save(below / f"{source.stem}-{n:03}.png")
+    return folder

@@ -17,6 +17,8 @@ from cli.stack.state import PartView, StackView, live_state
 from db.settings import KNOWN_NAMES, OWN_PREFIX
 
 LIMIT_S = 400
+ARCHIVED = 200
+"""Photos in the fixture `archive`."""
 
 
 def wait_for(condition: Callable[[], object], *, limit_s: float = 120) -> None:

@@ -11,31 +11,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from PIL import Image
-from place import Place, wait_for
+from place import ARCHIVED, Place, wait_for
 
 from cli.sample import Sample
 from cli.stack.postgres import database_url
-
-PHOTOS = 200
-
-
-@pytest.fixture(scope="module")
-def archive(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 different photos, each with Obama or Biden in it, in sub-folders."""
-    folder = tmp_path_factory.mktemp("archive")
-    sources = [sample.photos_dir / name for name in ("obama3.jpg", "biden_mirrored.jpg")]
-    for source in sources:
-        with Image.open(source) as photo:
-            small = photo.convert("RGB")
-        small.thumbnail((400, 400))
-        for n in range(PHOTOS // len(sources)):
-            below = folder / f"folder {n % 7}"
-            below.mkdir(exist_ok=True)
-            # One pixel tells them apart.
-            small.putpixel((0, 0), (n, n, n))
-            small.save(below / f"{source.stem}-{n:03}.png")
-    return folder
 
 
 def kill_group(pid: int) -> None:
@@ -105,7 +84,7 @@ def test_a_match_outlives_the_death_of_each_part(
 
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     expected = sorted(str(path.relative_to(archive)) for path in archive.rglob("*.png"))
-    assert len(expected) == PHOTOS
+    assert len(expected) == ARCHIVED
     assert sorted(line["photo"] for line in lines) == expected
     assert {line["status"] for line in lines} == {"done"}
     assert all(line["photo"].split("/")[1].startswith(line["subject"]) for line in lines)

@@ -101,6 +101,14 @@ def test_a_long_wait_is_told_once_and_a_short_one_not(monkeypatch: pytest.Monkey
     assert "waiting up to 120 s" in line
 
 
+def test_cancelling_can_be_less_patient_than_the_rest() -> None:
+    with (
+        client_of((503, b""), patience_s=120) as (client, _),
+        pytest.raises(ServerAwayError, match="away for 0 s"),
+    ):
+        client.cancel("j", patience_s=0)
+
+
 def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)

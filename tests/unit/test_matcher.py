@@ -173,19 +173,20 @@ def test_another_runs_gallery_stays_while_that_run_is_at_work(match: Match) -> N
     assert list(match.api.galleries) == [first]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
 @pytest.mark.parametrize("call", [1, 2])
-def test_an_interrupt_cancels_the_job_that_it_meets(
-    match: Match, monkeypatch: pytest.MonkeyPatch, call: int
+def test_whatever_ends_a_run_cancels_the_job_that_it_meets(
+    match: Match, monkeypatch: pytest.MonkeyPatch, call: int, error: type[BaseException]
 ) -> None:
     match.add(match.photos, "a.jpg")
     calls = iter(range(1, 100))
 
-    def interrupted(*_: object) -> None:
+    def broken_off(*_: object) -> None:
         if next(calls) == call:
-            raise KeyboardInterrupt
+            raise error
 
-    monkeypatch.setattr(LineSteps, "at", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(LineSteps, "at", broken_off)
+    with pytest.raises(error):
         match.run()
     assert len(match.api.jobs) == call
     assert match.api.ended[list(match.api.jobs)[-1]] == "cancelled"

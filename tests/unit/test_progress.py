@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[io.TextIOWrapper
     os.close(screen)
 
 
+def read_all(screen: int) -> str:
+    """What stands on the screen: a terminal hands it over piece by piece."""
+    pieces = []
+    while select.select([screen], [], [], 0.5)[0]:
+        pieces.append(os.read(screen, 100_000))
+    return b"".join(pieces).decode()
+
+
 def test_a_terminal_gets_a_bar_with_count_and_rate(
     terminal: tuple[io.TextIOWrapper, int],
 ) -> None:
@@ -96,7 +105,7 @@ def test_a_terminal_gets_a_bar_with_count_and_rate(
         with Step(steps, title, 7) as step:
             step.at(7)
     stream.flush()
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(screen, 100_000).decode())
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", read_all(screen))
     lines = [line.split("\r")[-1] for line in shown.split("\r\n")]
     assert [line.split()[0] for line in lines if line] == ["enrolling", "matching"]
     for line in filter(None, lines):
