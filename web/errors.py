@@ -91,6 +91,14 @@ class CursorError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class TooBusyError(RequestError):
+    """So many requests are on their way that this one was not read."""
+
+    code = "too_busy"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    permanent = False
+
+
 class StillWorkingError(RequestError):
     """A synchronous answer was not ready in time; nothing of the request remains."""
 

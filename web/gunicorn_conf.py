@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from web.patience import THREADS
+
 # Requests wait on the network and on jobs, not on the processor: threads are what they need.
 worker_class = "gthread"
 workers = 2
-threads = 32
+threads = THREADS
 # Bodies are large and clients slow; the time limit is for a worker that no longer answers at all.
 timeout = 120
 graceful_timeout = 10
