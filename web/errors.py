@@ -30,6 +30,13 @@ class MalformedMultipartError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class TooSlowError(RequestError):
+    """The body comes too slowly, or nothing more of it comes."""
+
+    code = "request_too_slow"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class MediaTypeError(RequestError):
     """The body has another content type than the route takes."""
 

@@ -1,8 +1,11 @@
 """The API of a real stack: gunicorn, queue, workers; as its clients meet it."""
 
 import concurrent.futures
+import contextlib
+import resource
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import httpx
 import psutil
@@ -132,16 +135,99 @@ def test_many_who_wait_do_not_keep_others_out(api: httpx.Client) -> None:
     def wait(_: int) -> int:
         return httpx.get(
             f"{str(api.base_url).rstrip('/')}/v1/jobs/{job}",
-            headers={"Prefer": "wait=5"},
+            headers={"Prefer": "wait=8"},
             timeout=60,
         ).status_code
 
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        waiting = [pool.submit(wait, n) for n in range(16)]
-        assert api.get("/health").status_code == 200
+    # More than there are threads.
+    with concurrent.futures.ThreadPoolExecutor(160) as pool:
+        waiting = [pool.submit(wait, n) for n in range(160)]
+        time.sleep(1)
+        assert max(health_s(api) for _ in range(3)) < 3
         assert not all(one.done() for one in waiting)
-        assert [one.result() for one in waiting] == [200] * 16
+        assert [one.result() for one in waiting] == [200] * 160
     api.delete(f"/v1/jobs/{job}")
+
+
+@pytest.fixture
+def connect(api: httpx.Client) -> Iterator[Callable[[bytes], socket.socket]]:
+    """Opens connections that stay open, and sends each its first bytes."""
+    url = httpx.URL(str(api.base_url))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    with contextlib.ExitStack() as opened:
+
+        def one(first: bytes) -> socket.socket:
+            connection = opened.enter_context(socket.create_connection((url.host, url.port)))
+            connection.sendall(first)
+            return connection
+
+        yield one
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def health_s(api: httpx.Client) -> float:
+    """How long a stranger waits to hear how we are."""
+    began = time.monotonic()
+    assert httpx.get(api.base_url.join("/health"), timeout=60).status_code == 200
+    return time.monotonic() - began
+
+
+SLOW = b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+FORM = b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+JSON = b'Content-Type: application/json\r\n\r\n{"na'
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"POST /v1/jobs " + SLOW + FORM,
+        b"POST /v1/galleries " + SLOW + JSON,
+        b"POST /nothing " + SLOW + JSON,
+    ],
+)
+def test_slow_bodies_keep_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket], first: bytes
+) -> None:
+    for _ in range(140):
+        connect(first)
+    assert max(health_s(api) for _ in range(5)) < 5
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"GET /health HT",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+        b"\r\n\r\nGET /health HTTP/1.1\r\n",
+        # Kept for another request, which has begun to come with the first one.
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT",
+    ],
+)
+def test_half_a_head_keeps_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket], first: bytes
+) -> None:
+    for _ in range(1100):
+        connect(first)
+    assert max(health_s(api) for _ in range(5)) < 5
+
+
+def test_a_head_without_end_is_refused(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket]
+) -> None:
+    connection = connect(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 15_000)
+    connection.settimeout(20)
+    assert connection.recv(12) == b"HTTP/1.1 431"
+
+
+def test_who_does_not_hang_up_keeps_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket]
+) -> None:
+    for _ in range(20):
+        connection = connect(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert max(health_s(api) for _ in range(5)) < 2
 
 
 def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:
