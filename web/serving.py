@@ -9,6 +9,7 @@ once; a thread gets a request whose head is complete; and reading a body comes t
 import select
 import socket
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ LINGER_BYTES = 16 * 1024 * 1024
 """What a client may go on sending after a refusal, so that it gets to read it."""
 READ_BYTES = 64 * 1024
 END_OF_HEAD = b"\r\n\r\n"
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,11 +84,18 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
     It speaks HTTP/1.1 without TLS, which is for a proxy.
     """
 
+    wsgi: Wsgi
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In the order in which their time ends.
         self._heads: dict[TConn, _Watched] = {}
         self._lingering: dict[TConn, _Watched] = {}
+
+    def load_wsgi(self) -> None:
+        """Likewise, with an eye on bodies that are not read."""
+        super().load_wsgi()
+        self.wsgi = closing_unread(self.wsgi)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Called for each connection that may have a request: a new one, or one that was kept."""
@@ -197,6 +206,31 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
     def _close(self, conn: TConn) -> None:
         self.nr_conns -= 1
         conn.close()
+
+
+def closing_unread(app: Wsgi) -> Wsgi:
+    """`app`, whose connection is closed after a request whose body it has not read to its end.
+
+    What is left of the body stands where the next request would. Gunicorn finds out when it has
+    already promised to keep the connection, and takes no `Connection: close` from the app.
+    """
+
+    def closing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = app(environ, start_response)
+        if not _is_read(environ["wsgi.input"]):
+            start_response.__self__.force_close()  # type: ignore[attr-defined] # gunicorn's answer.
+        return answer
+
+    return closing
+
+
+def _is_read(body: Any) -> bool:
+    """Whether nothing of a request's body (gunicorn's) is left."""
+    if body.failed or body.buf.tell():
+        return False
+    reader = body.reader
+    # One of a known length counts down; one in chunks drops its parser at the end.
+    return bool(reader.length == 0 if hasattr(reader, "length") else reader.parser is None)
 
 
 def _received(sock: socket.socket) -> bytes | None:

@@ -230,6 +230,39 @@ def test_who_does_not_hang_up_keeps_nobody_out(
     assert max(health_s(api) for _ in range(5)) < 2
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type", "status"),
+    [
+        ("/v1/galleries", "text/plain", 415),
+        ("/v1/galleries", "application/json", 413),
+        ("/nothing", "application/json", 404),
+        ("/recognize?threshold=near", "multipart/form-data; boundary=x", 422),
+        ("/v1/jobs", "multipart/form-data; boundary=x", 400),
+    ],
+)
+def test_a_refusal_before_the_body_was_read_does_not_disturb_the_next_request(
+    api: httpx.Client, path: str, content_type: str, status: int
+) -> None:
+    for n in range(10):
+        refused = api.post(path, content=b"x" * 3 * MB, headers={"Content-Type": content_type})
+        assert refused.status_code == status
+        assert refused.headers["Connection"] == "close"
+        assert api.get("/").status_code == 200, n
+    # In chunks, as a client sends what it does not know the length of.
+    pieces = iter([b"x" * MB] * 3)
+    refused = api.post(path, content=pieces, headers={"Content-Type": content_type})
+    assert refused.status_code == status
+    assert api.get("/").headers["Connection"] == "keep-alive"
+
+
+def test_a_body_that_was_read_keeps_the_connection(api: httpx.Client) -> None:
+    made = api.post("/v1/galleries", json={"name": "kept", "engine": "none"})
+    assert (made.status_code, made.headers["Connection"]) == (422, "keep-alive")
+    file = {"image": ("a.jpg", b"words")}
+    failed = api.post("/register", data={"name": "kept"}, files=file)
+    assert (failed.status_code, failed.headers["Connection"]) == (422, "keep-alive")
+
+
 def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:
     url = httpx.URL(str(api.base_url))
     for garbage in (
