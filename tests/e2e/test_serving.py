@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -261,6 +262,30 @@ def test_a_body_that_was_read_keeps_the_connection(api: httpx.Client) -> None:
     file = {"image": ("a.jpg", b"words")}
     failed = api.post("/register", data={"name": "kept"}, files=file)
     assert (failed.status_code, failed.headers["Connection"]) == (422, "keep-alive")
+
+
+@pytest.mark.parametrize(
+    ("status", "head"),
+    [
+        (414, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ten\r\n\r\n"),
+        (501, b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: odd\r\n\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n"),
+    ],
+)
+def test_what_is_no_request_is_refused_as_the_reference_says(
+    connect: Callable[[bytes], socket.socket], status: int, head: bytes
+) -> None:
+    connection = connect(head)
+    connection.settimeout(20)
+    answer = b""
+    while piece := connection.recv(1000):
+        answer += piece
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: text/html\r\n" in answer
+    page = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+    _, _, said = page.read_text(encoding="utf-8").partition("refused by the HTTP server")
+    assert f" {status} where" in said.partition("##")[0].replace("\n", " ")
 
 
 def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:
