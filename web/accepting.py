@@ -16,6 +16,7 @@ from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
 from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooManyPhotosError
 from web.incoming import FieldPart, FilePart, read_parts, storable
+from web.patience import sending
 from web.services import Services
 
 log = structlog.get_logger()
@@ -55,16 +56,15 @@ def received(
     "photo". The caller commits them inside the context, with `Received.settle`. Where anything is
     raised before that, the objects are deleted again. Raises `RequestError`, `UnavailableError`.
     """
-    with transaction(services.database) as session:
-        upload_id = begin_upload(session, services.tenant_id)
-    keys: list[str] = []
-    try:
+    with contextlib.ExitStack() as until_read, contextlib.ExitStack() as until_settled:
+        until_read.enter_context(sending())
+        with transaction(services.database) as session:
+            upload_id = begin_upload(session, services.tenant_id)
+        keys = until_settled.enter_context(_or_abandoned(services, upload_id))
         parts = _named(read_parts(request)) if named else read_parts(request)
         fields, photos = _read(services, parts, photo_field, _new_key(upload_id, keys))
+        until_read.close()
         yield Received(upload_id=upload_id, fields=fields, photos=tuple(photos))
-    except BaseException:
-        _abandon(services, upload_id, keys)
-        raise
 
 
 def checked_file_name(name: str) -> str:
@@ -174,6 +174,17 @@ def _limited(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
                 f"the file has more than the {max_bytes} bytes allowed; send a smaller one"
             )
         yield chunk
+
+
+@contextlib.contextmanager
+def _or_abandoned(services: Services, upload_id: uuid.UUID) -> Iterator[list[str]]:
+    """Keys to be filled in; what lies under them is abandoned where anything is raised."""
+    keys: list[str] = []
+    try:
+        yield keys
+    except BaseException:
+        _abandon(services, upload_id, keys)
+        raise
 
 
 def _abandon(services: Services, upload_id: uuid.UUID, keys: list[str]) -> None:

@@ -11,6 +11,7 @@ from db.errors import UnavailableError
 from db.session import transaction
 from db.views import JobView
 from web.paging import page_of
+from web.patience import patience
 from web.schemas import JobOut, PreferHeader, ResultOut, ResultsOut
 from web.services import Services
 from web.waiting import finished_job, preferred_wait_s
@@ -33,10 +34,10 @@ def job_answer(services: Services, accepted: JobView, header: PreferHeader) -> R
     `accepted` is the job as it was committed. Whatever fails from then on, the client gets no
     error, which would make it send everything again.
     """
-    wait_s = preferred_wait_s(header.prefer)
     job, page = accepted, None
-    if wait_s:
-        job, page = _awaited(services, accepted, wait_s)
+    with patience(preferred_wait_s(header.prefer)) as wait_s:
+        if wait_s:
+            job, page = _awaited(services, accepted, wait_s)
     location = url_for("jobs.read_job", job_id=job.id)
     if page is not None:
         results_at = url_for("jobs.read_results", job_id=job.id)

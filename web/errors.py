@@ -30,6 +30,13 @@ class MalformedMultipartError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class TooSlowError(RequestError):
+    """The body comes too slowly, or nothing more of it comes."""
+
+    code = "request_too_slow"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class MediaTypeError(RequestError):
     """The body has another content type than the route takes."""
 
@@ -89,6 +96,14 @@ class CursorError(RequestError):
 
     code = "cursor_invalid"
     status = HTTPStatus.BAD_REQUEST
+
+
+class TooBusyError(RequestError):
+    """So many requests are on their way that this one was not read."""
+
+    code = "too_busy"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    permanent = False
 
 
 class StillWorkingError(RequestError):

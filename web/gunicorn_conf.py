@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+from web.patience import THREADS
+
 # Requests wait on the network and on jobs, not on the processor: threads are what they need.
-worker_class = "gthread"
+worker_class = "web.serving.HeadsFirst"
 workers = 2
-threads = 32
+threads = THREADS
 # Bodies are large and clients slow; the time limit is for a worker that no longer answers at all.
 timeout = 120
 graceful_timeout = 10
 keepalive = 5
+# Half of what most systems let a process open; those who are silent make room for others.
+worker_connections = 500
 # The workers' heartbeat files must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice.
 # Nobody asks gunicorn anything while it runs; a socket less to guard.

@@ -16,7 +16,9 @@ from web.errors import (
     MalformedMultipartError,
     MediaTypeError,
     RequestTooLargeError,
+    TooSlowError,
 )
+from web.patience import sending
 
 READ_BYTES = 64 * 1024
 JSON_BYTES = 1_000_000
@@ -27,6 +29,7 @@ FIELD_BYTES = 64 * 1024
 """Longest form field. Photos have no limit here: whoever reads them sets one."""
 BUFFER_BYTES = 1024 * 1024
 """Longest header of a part; a body of nothing but header lines must not fill the memory."""
+TOO_SLOW = "the body comes too slowly; send it anew"
 MULTIPART = "multipart/form-data"
 UNSTORABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's control characters, surrogates, and separators of lines and paragraphs."""
@@ -45,10 +48,10 @@ class ApiRequest(Request):
         """
         if not self.is_json:
             raise MediaTypeError("send the body as application/json")
+        with sending():
+            data = _whole(self)
         try:
-            body = json.loads(
-                _whole(self), object_pairs_hook=_once_each, parse_constant=_no_constant
-            )
+            body = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
         except (ValueError, RecursionError) as exc:
             raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
         if not isinstance(body, dict):
@@ -66,6 +69,8 @@ def _whole(request: Request) -> bytes:
                 raise RequestTooLargeError(
                     f"a JSON body has at most {JSON_BYTES} bytes; send it in parts"
                 )
+    except TimeoutError as exc:
+        raise TooSlowError(TOO_SLOW) from exc
     except (OSError, BadRequest) as exc:
         raise MalformedJsonError("the body breaks off; send it anew") from exc
     return bytes(body)
@@ -142,6 +147,8 @@ def _events(request: Request, boundary: str) -> Iterator[multipart.Event]:
             yield event
             if isinstance(event, multipart.Epilogue):
                 return
+    except TimeoutError as exc:
+        raise TooSlowError(TOO_SLOW) from exc
     except (ValueError, AttributeError, OSError, BadRequest) as exc:
         raise MalformedMultipartError("the body breaks off or is malformed; send it anew") from exc
     except RequestEntityTooLarge as exc:

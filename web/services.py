@@ -22,7 +22,7 @@ class Services:
 
     @cached_property
     def database(self) -> Database:
-        """A pool with a connection for each of gunicorn's threads."""
+        """A pool with a connection for every second thread: none holds one for long."""
         return make_database(self.settings.database or "", pool_size=8, max_overflow=24)
 
     @cached_property

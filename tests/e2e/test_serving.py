@@ -1,9 +1,12 @@
 """The API of a real stack: gunicorn, queue, workers; as its clients meet it."""
 
 import concurrent.futures
+import contextlib
 import re
+import resource
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -147,16 +150,156 @@ def test_many_who_wait_do_not_keep_others_out(api: httpx.Client) -> None:
     def wait(_: int) -> int:
         return httpx.get(
             f"{str(api.base_url).rstrip('/')}/v1/jobs/{job}",
-            headers={"Prefer": "wait=5"},
+            headers={"Prefer": "wait=8"},
             timeout=60,
         ).status_code
 
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        waiting = [pool.submit(wait, n) for n in range(16)]
-        assert api.get("/health").status_code == 200
+    # More than there are threads.
+    with concurrent.futures.ThreadPoolExecutor(160) as pool:
+        waiting = [pool.submit(wait, n) for n in range(160)]
+        time.sleep(1)
+        assert max(health_s(api) for _ in range(3)) < 3
         assert not all(one.done() for one in waiting)
-        assert [one.result() for one in waiting] == [200] * 16
+        assert [one.result() for one in waiting] == [200] * 160
     api.delete(f"/v1/jobs/{job}")
+
+
+@pytest.fixture
+def connect(api: httpx.Client) -> Iterator[Callable[[bytes], socket.socket]]:
+    """Opens connections that stay open, and sends each its first bytes."""
+    url = httpx.URL(str(api.base_url))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    with contextlib.ExitStack() as opened:
+
+        def one(first: bytes) -> socket.socket:
+            connection = opened.enter_context(socket.create_connection((url.host, url.port)))
+            connection.sendall(first)
+            return connection
+
+        yield one
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def health_s(api: httpx.Client) -> float:
+    """How long a stranger waits to hear how we are."""
+    began = time.monotonic()
+    assert httpx.get(api.base_url.join("/health"), timeout=60).status_code == 200
+    return time.monotonic() - began
+
+
+SLOW = b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+FORM = b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+JSON = b'Content-Type: application/json\r\n\r\n{"na'
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"POST /v1/jobs " + SLOW + FORM,
+        b"POST /v1/galleries " + SLOW + JSON,
+        b"POST /nothing " + SLOW + JSON,
+    ],
+)
+def test_slow_bodies_keep_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket], first: bytes
+) -> None:
+    for _ in range(140):
+        connect(first)
+    assert max(health_s(api) for _ in range(5)) < 5
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"GET /health HT",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+        b"\r\n\r\nGET /health HTTP/1.1\r\n",
+        # Kept for another request, which has begun to come with the first one.
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT",
+    ],
+)
+def test_half_a_head_keeps_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket], first: bytes
+) -> None:
+    for _ in range(1100):
+        connect(first)
+    assert max(health_s(api) for _ in range(5)) < 5
+
+
+def test_a_head_without_end_is_refused(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket]
+) -> None:
+    connection = connect(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 15_000)
+    connection.settimeout(20)
+    assert connection.recv(12) == b"HTTP/1.1 431"
+
+
+def test_who_does_not_hang_up_keeps_nobody_out(
+    api: httpx.Client, connect: Callable[[bytes], socket.socket]
+) -> None:
+    for _ in range(20):
+        connection = connect(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert max(health_s(api) for _ in range(5)) < 2
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "status"),
+    [
+        ("/v1/galleries", "text/plain", 415),
+        ("/v1/galleries", "application/json", 413),
+        ("/nothing", "application/json", 404),
+        ("/recognize?threshold=near", "multipart/form-data; boundary=x", 422),
+        ("/v1/jobs", "multipart/form-data; boundary=x", 400),
+    ],
+)
+def test_a_refusal_before_the_body_was_read_does_not_disturb_the_next_request(
+    api: httpx.Client, path: str, content_type: str, status: int
+) -> None:
+    for n in range(10):
+        refused = api.post(path, content=b"x" * 3 * MB, headers={"Content-Type": content_type})
+        assert refused.status_code == status
+        assert refused.headers["Connection"] == "close"
+        assert api.get("/").status_code == 200, n
+    # In chunks, as a client sends what it does not know the length of.
+    pieces = iter([b"x" * MB] * 3)
+    refused = api.post(path, content=pieces, headers={"Content-Type": content_type})
+    assert refused.status_code == status
+    assert api.get("/").headers["Connection"] == "keep-alive"
+
+
+def test_a_body_that_was_read_keeps_the_connection(api: httpx.Client) -> None:
+    made = api.post("/v1/galleries", json={"name": "kept", "engine": "none"})
+    assert (made.status_code, made.headers["Connection"]) == (422, "keep-alive")
+    file = {"image": ("a.jpg", b"words")}
+    failed = api.post("/register", data={"name": "kept"}, files=file)
+    assert (failed.status_code, failed.headers["Connection"]) == (422, "keep-alive")
+
+
+@pytest.mark.parametrize(
+    ("status", "head"),
+    [
+        (414, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ten\r\n\r\n"),
+        (501, b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: odd\r\n\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n"),
+    ],
+)
+def test_what_is_no_request_is_refused_as_the_reference_says(
+    connect: Callable[[bytes], socket.socket], status: int, head: bytes
+) -> None:
+    connection = connect(head)
+    connection.settimeout(20)
+    answer = b""
+    while piece := connection.recv(1000):
+        answer += piece
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: text/html\r\n" in answer
+    page = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+    _, _, said = page.read_text(encoding="utf-8").partition("refused by the HTTP server")
+    assert f" {status} where" in said.partition("##")[0].replace("\n", " ")
 
 
 def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:

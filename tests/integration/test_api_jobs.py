@@ -2,7 +2,9 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
@@ -15,6 +17,7 @@ from db.models import DoomedObject, Photo, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from web.patience import MOST_WAITING
 
 
 @pytest.fixture
@@ -103,6 +106,28 @@ def test_the_wait_that_is_asked_for(
     job = api.submit(("a.jpg", image()), wait=60, kind="detect").json["job"]["id"]
     answer = api.get(f"/v1/jobs/{job}", headers={"Prefer": prefer})
     assert answer.headers["Preference-Applied"] == f"wait={granted}"
+
+
+def test_only_so_many_wait_and_the_others_are_answered_at_once(api: Api) -> None:
+    job = made(api.post("/v1/jobs", json={"kind": "detect"}))  # Open: it does not end.
+
+    def wait(wait_s: int) -> str | None:
+        client = api.client.application.test_client()
+        answer = client.get(f"/v1/jobs/{job}", headers={"Prefer": f"wait={wait_s}"})
+        assert answer.status_code == 200
+        return answer.headers.get("Preference-Applied")
+
+    with ThreadPoolExecutor(MOST_WAITING) as pool:
+        waiting = [pool.submit(wait, 8) for _ in range(MOST_WAITING)]
+        time.sleep(2)
+        began = time.monotonic()
+        assert wait(60) is None
+        answer = api.submit(("a.jpg", image()), wait=60, kind="detect")
+        assert time.monotonic() - began < 4
+        accepted(answer)
+        assert "Preference-Applied" not in answer.headers
+        assert [one.result() for one in waiting] == ["wait=8"] * MOST_WAITING
+    assert wait(1) == "wait=1"
 
 
 def test_an_answer_of_results_says_where_they_and_their_job_are(

@@ -14,6 +14,7 @@ from web.answers import answer, job_answer, results_page, until_finished
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
 from web.paging import number_cursor, page_of, uuid_cursor
+from web.patience import patience
 from web.schemas import (
     AddedOut,
     AddQuery,
@@ -153,8 +154,8 @@ def seal_job(path: JobPath, header: PreferHeader) -> Response:
 def read_job(path: JobPath, header: PreferHeader) -> Response:
     """Read where a job stands."""
     here = services()
-    wait_s = preferred_wait_s(header.prefer)
-    job = finished_job(here, path.job_id, wait_s=wait_s)
+    with patience(preferred_wait_s(header.prefer)) as wait_s:
+        job = finished_job(here, path.job_id, wait_s=wait_s)
     response = answer(JobOut.of(job))
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"

@@ -1,0 +1,39 @@
+"""How many requests may be slow at once, so that the others always find a thread."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from web.errors import TooBusyError
+
+THREADS = 64
+"""Of each process of the web server."""
+MOST_WAITING = THREADS // 2
+"""Requests that wait for a job."""
+MOST_SENDING = THREADS // 2 - 8
+"""Requests whose body is still on its way. What is left answers all that takes no time."""
+_waiting = threading.BoundedSemaphore(MOST_WAITING)
+_sending = threading.BoundedSemaphore(MOST_SENDING)
+
+
+@contextlib.contextmanager
+def patience(wait_s: int) -> Iterator[int]:
+    """The seconds that a request may wait: what it wishes, or 0 where too many wait already."""
+    if wait_s <= 0 or not _waiting.acquire(blocking=False):
+        yield 0
+        return
+    try:
+        yield wait_s
+    finally:
+        _waiting.release()
+
+
+@contextlib.contextmanager
+def sending() -> Iterator[None]:
+    """A body is read in here; raises `TooBusyError` where too many are being read already."""
+    if not _sending.acquire(blocking=False):
+        raise TooBusyError("too many requests are being sent right now; send this one again")
+    try:
+        yield
+    finally:
+        _sending.release()
