@@ -1,6 +1,7 @@
 """The client waits for a server that is away, and says what one that answers has refused."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -167,23 +168,27 @@ def test_a_photo_is_sent_whole_at_each_try(tmp_path: Path) -> None:
 
 def test_a_file_that_grows_while_it_is_sent_is_the_files_fault(tmp_path: Path) -> None:
     photo = PhotoFile(client_id="p", path=tmp_path / "p.jpg")
-    photo.path.write_bytes(b"x" * 1_000_000)
-    stop = threading.Event()
+    photo.path.touch()
+    os.truncate(photo.path, 50_000_000)  # More than fits between the two before the other reads.
 
-    def grow() -> None:
-        with photo.path.open("ab") as file:
-            while not stop.is_set() and file.tell() < 500_000_000:
-                file.write(b"x" * 100_000)
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1)  # The length has been promised.
+            with photo.path.open("ab") as file:
+                file.write(b"x" * 1_000_000)
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(1_000_000):
+                    pass
 
-    with client_of((200, {}), patience_s=0.5) as (client, _):
-        thread = threading.Thread(target=grow)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
         thread.start()
-        try:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with Client(url, patience_s=0.5) as client:
             with pytest.raises(OSError, match="changed while it was sent"):
                 client.add_photos("j", [photo])
-        finally:
-            stop.set()
-            thread.join()
+        thread.join()
 
 
 def test_a_file_that_is_gone_is_no_servers_fault(tmp_path: Path) -> None:
