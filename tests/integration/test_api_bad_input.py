@@ -360,7 +360,7 @@ def test_a_store_that_is_away_is_said_so(
         assert session.scalars(select(func.count()).select_from(Item)).one() == 0
 
 
-def test_a_crash_says_nothing_of_its_cause(
+def test_a_crash_tells_the_log_its_cause_and_the_client_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def crash(*_: object, **__: object) -> None:
@@ -370,6 +370,10 @@ def test_a_crash_says_nothing_of_its_cause(
     answer = api.post("/v1/galleries", json={"name": "anna"})
     refused(answer, 500, "internal_error")
     assert "anna" not in answer.text
+    assert "ZeroDivisionError" not in answer.text
+    said = capsys.readouterr().out
+    assert "request_crashed" in said
+    assert "ZeroDivisionError" in said
 
 
 def test_a_photo_that_was_fetched_is_the_one_that_was_sent(

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
 from ledger_kit import Kit, item
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from cli.sample import Sample
 from db.models import DoomedObject, Photo, Upload
@@ -402,7 +402,30 @@ def test_results_come_in_pages_in_the_order_of_submission(
         api.get(f"/v1/jobs/{job}/results", query_string={"cursor": "next"}), 400, "cursor_invalid"
     )
     refused(api.get("/v1/jobs", query_string={"cursor": "next"}), 400, "cursor_invalid")
-    refused(api.get("/v1/jobs", query_string={"limit": "0"}), 422, "invalid_request")
+    for path in ("/v1/jobs", f"/v1/jobs/{job}/results", "/v1/galleries"):
+        for limit in ("0", "1001", "-1", "many"):
+            refused(api.get(path, query_string={"limit": limit}), 422, "invalid_request")
+        assert api.get(path, query_string={"limit": "1000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE model SET version = '0'", "engine_version_unknown"),
+        ("DELETE FROM photo", "photo_deleted"),
+    ],
+)
+def test_what_is_gone_when_a_photos_turn_comes_is_said_by_name(
+    api: Api, local: Kit, settings: Settings, change: str, code: str
+) -> None:
+    job = accepted(api.submit(("a.jpg", image()), kind="detect"))
+    with transaction(local.database) as session:
+        session.execute(text(change))
+    with BackgroundWorker(settings):
+        api.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=60"})
+    page = api.get(f"/v1/jobs/{job}/results").json
+    assert page["job"]["state"] == "failed"
+    assert page["results"][0]["error"]["code"] == code
 
 
 def test_jobs_are_listed_the_latest_first(api: Api) -> None:
