@@ -102,7 +102,7 @@ class Matcher:
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
         submission = Submission(client=self._client, job_id=job_id)
-        with Step(self._steps, "enrolling photos", total) as step, self._cancelling(job_id):
+        with self._cancelling(job_id), Step(self._steps, "enrolling photos", total) as step:
             subjects = self._client.subjects(gallery_id)
             for person, paths in people.photos.items():
                 relative = [path.relative_to(people.root).as_posix() for path in paths]
@@ -155,7 +155,7 @@ class Matcher:
         job_id = self._client.open_job(**wanted)
         submission = Submission(client=self._client, job_id=job_id)
         total = len(photos.relative)
-        with Step(self._steps, "matching photos", total) as step, self._cancelling(job_id):
+        with self._cancelling(job_id), Step(self._steps, "matching photos", total) as step:
 
             def show(_sent: int) -> None:
                 self._show(submission, step)

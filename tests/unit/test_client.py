@@ -185,9 +185,11 @@ def test_a_file_that_grows_while_it_is_sent_is_the_files_fault(tmp_path: Path) -
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with Client(url, patience_s=0.5) as client:
-            with pytest.raises(OSError, match="changed while it was sent"):
-                client.add_photos("j", [photo])
+        with (
+            Client(url, patience_s=0.5) as client,
+            pytest.raises(OSError, match="changed while it was sent"),
+        ):
+            client.add_photos("j", [photo])
         thread.join()
 
 

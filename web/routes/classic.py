@@ -30,6 +30,7 @@ from web import health
 from web.accepting import Received, received
 from web.errors import InvalidRequestError, StillWorkingError
 from web.openapi import CLASSIC, photos_body, problems
+from web.patience import patience
 from web.schemas import RecognizeQuery, SubjectIn
 from web.services import Services, services
 from web.submitting import submit
@@ -221,7 +222,8 @@ def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
 
     Raises what failed, `NoFaceError`, or `StillWorkingError` where it takes too long.
     """
-    finished_job(here, job_id, wait_s=MAX_WAIT_S)
+    with patience(MAX_WAIT_S) as wait_s:
+        finished_job(here, job_id, wait_s=wait_s)
     item = retrying(lambda: _taken_item(here, job_id), for_s=FAREWELL_S)
     if item.state is ItemState.CANCELLED:
         raise StillWorkingError("the answer takes too long; try again later")
