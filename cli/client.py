@@ -4,7 +4,7 @@ import io
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from pipeline.errors import FaceBatchError
 
 PATIENCE_S = 120.0
 """How long a server may be away: any part of a stack is back well before."""
+TELL_AFTER_S = 3.0
+"""A part that restarts is back sooner, and needs no word."""
 PAGE = 500
 Json = dict[str, Any]
 
@@ -28,6 +30,16 @@ class ApiError(FaceBatchError):
         super().__init__(detail)
         self.status = status
         self.code = code
+
+
+class UnexpectedAnswerError(ApiError):
+    """Somebody else than facebatch has answered."""
+
+    code = "unexpected_answer"
+
+    def __init__(self, status: int, path: str) -> None:
+        detail = f"{path} answers {status} with no answer of facebatch"
+        super().__init__(status, type(self).code, detail)
 
 
 class ServerAwayError(FaceBatchError):
@@ -62,7 +74,13 @@ class _Steady(io.BufferedReader):
 class Client:
     """Speaks to one server. Every call may be tried again: none counts twice."""
 
-    def __init__(self, api_url: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        patience_s: float = PATIENCE_S,
+        tell: Callable[[str], None] = lambda _message: None,
+    ) -> None:
         self._http = httpx.Client(
             base_url=api_url,
             timeout=httpx.Timeout(60, connect=5),
@@ -70,6 +88,7 @@ class Client:
             trust_env=False,
         )
         self._patience_s = patience_s
+        self._tell = tell
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +211,8 @@ class Client:
 
     def _answered(self, send: Any) -> httpx.Response:
         """The answer, waiting for a server that is away; raises `ServerAwayError`."""
-        give_up_at = time.monotonic() + self._patience_s
+        began_at = time.monotonic()
+        told = False
         pause_s = 0.1
         while True:
             try:
@@ -202,11 +222,18 @@ class Client:
                 cause = f"it answers {response.status_code}"
             except httpx.TransportError as exc:
                 cause = type(exc).__name__
-            if time.monotonic() > give_up_at:
+            away_s = time.monotonic() - began_at
+            if away_s > self._patience_s:
                 raise ServerAwayError(
                     f"the server at {self._http.base_url} has been away for "
                     f"{self._patience_s:.0f} s ({cause}); see `facebatch status` and its logs"
                 )
+            if away_s > TELL_AFTER_S and not told:
+                self._tell(
+                    f"the server at {self._http.base_url} is away ({cause}); "
+                    f"waiting up to {self._patience_s:.0f} s for it"
+                )
+                told = True
             time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret.
             pause_s = min(pause_s * 2, 2.0)
 
@@ -226,8 +253,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 
 def _unexpected(response: httpx.Response) -> ApiError:
-    detail = f"{response.url.path} answers {response.status_code} with no answer of facebatch"
-    return ApiError(response.status_code, "unexpected_answer", detail)
+    return UnexpectedAnswerError(response.status_code, response.url.path)
 
 
 def _subject(subject_id: str | None) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """The command `facebatch`."""
 
+import contextlib
 import importlib
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -33,21 +36,62 @@ def facebatch() -> None:
 
 def main() -> int:
     """Runs the command; returns its exit status, and never shows a traceback for a known error."""
+    if sys.stderr is None:  # It was closed: `print` would take standard output in its place.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good.
+    status = _run()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            _flush(stream)
+        except OSError as exc:
+            # What failed before may have been this very stream, and been said.
+            status = status or _failed(exc)
+    return status
+
+
+def _run() -> int:
     try:
         returned = facebatch.main(prog_name="facebatch", standalone_mode=False)
     except click.ClickException as exc:
-        exc.show()
+        with contextlib.suppress(OSError):
+            exc.show()
         return exc.exit_code
     except FaceBatchError as exc:
-        print(f"facebatch: {exc}", file=sys.stderr, flush=True)
+        _say(str(exc))
         return 2 if isinstance(exc, SettingsError) else 1
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except OSError as exc:
-        where = f" ({exc.filename})" if exc.filename else ""
-        print(f"facebatch: {exc.strerror or exc}{where}", file=sys.stderr, flush=True)
-        return 1
+        return _failed(exc)
     return returned if isinstance(returned, int) else 0
+
+
+def _failed(exc: OSError) -> int:
+    where = f" ({exc.filename})" if exc.filename else ""
+    _say(f"{exc.strerror or exc}{where}")
+    return 1
+
+
+def _say(message: str) -> None:
+    # Nobody can be told that standard error takes nothing.
+    with contextlib.suppress(OSError):
+        print(f"facebatch: {message}", file=sys.stderr, flush=True)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Writes out what the stream holds back; raises `OSError` where it does not take it.
+
+    The interpreter would try once more at its exit, and end with a traceback and a status of 120:
+    so the rest goes nowhere.
+    """
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        raise
 
 
 if __name__ == "__main__":

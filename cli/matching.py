@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cli.client import ApiError, Client, Json, PhotoFile
 from cli.progress import Step, Steps
-from cli.scan import FoundPeople, FoundPhotos, open_photo
+from cli.scan import FoundPeople, FoundPhotos, open_photo, spelt
 from cli.sharing import in_use
 from cli.submission import Submission
 from pipeline.errors import FaceBatchError
@@ -239,7 +239,9 @@ def _in_order(
             continue
         while client_id not in early:
             if (item := next(items, None)) is None:
-                raise ResultMissingError(f"the server has no result for {name}; run it again")
+                raise ResultMissingError(
+                    f"the server has no result for {spelt(name)}; run it again"
+                )
             early[item["client_id"]] = item
         yield _matched(name, early.pop(client_id))
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cli.matching import MatchedPhoto
+from cli.scan import spelt
 
 COLUMNS = ("photo", "status", "face", "left", "top", "right", "bottom", "subject", "distance",
            "candidates", "error")  # fmt: skip
@@ -41,16 +43,18 @@ def writer_for(path: Path) -> Writer:
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A stream that becomes `path` when all is written, and leaves nothing where it is not.
 
-    A device or a pipe is written to as it is; a link stays one. Raises `OSError`.
+    A device or a pipe is written to as it is; a link stays one, and a file keeps its mode. Raises
+    `OSError`, also for a file that could be replaced but not written.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             yield file
         return
+    mode = _mode_of_writable(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".facebatch-")
     try:
-        os.fchmod(handle, 0o666 & ~_umask())
+        os.fchmod(handle, mode)
         with os.fdopen(
             handle, "w", encoding="utf-8", newline="", errors="backslashreplace"
         ) as file:
@@ -66,20 +70,24 @@ def table(photos: Iterable[MatchedPhoto]) -> str:
     """Lines of photo, face, person and distance, in columns, under a heading."""
     rows = [("photo", "face", "person", "distance")]
     for photo in photos:
+        name = spelt(photo.photo)
         if not photo.faces:
             reason = photo.error or photo.status
-            rows.append((photo.photo, "-", f"({reason})", "-"))
+            rows.append((name, "-", f"({reason})", "-"))
         for face in photo.faces:
             distance = "-" if face.distance is None else f"{face.distance:.3f}"
-            rows.append((photo.photo, str(face.face), face.subject or "(unknown)", distance))
+            rows.append((name, str(face.face), spelt(face.subject or "(unknown)"), distance))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     lines = ["  ".join(line).rstrip() for line in cells]
     return "\n".join([lines[0], "-" * (sum(widths) + 6), *lines[1:]])
 
 
-def stdout() -> TextIO:
-    """Standard output, in UTF-8 whatever the locale; odd file names are escaped."""
+def stdout() -> TextIO | None:
+    """Standard output, in UTF-8 whatever the locale; odd file names are escaped.
+
+    None where it was closed before the command began.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return sys.stdout
@@ -102,6 +110,18 @@ def _rows(photo: MatchedPhoto) -> Iterator[tuple[object, ...]]:
         candidates = json.dumps([asdict(one) for one in face.candidates], ensure_ascii=False)
         yield (photo.photo, photo.status, face.face, *face.box, face.subject, face.distance,
                candidates, photo.error)  # fmt: skip
+
+
+def _mode_of_writable(path: Path) -> int:
+    """The mode of the file, or of a new one where there is none; raises `OSError`."""
+    try:
+        handle = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return 0o666 & ~_umask()
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class FoundPhotos:
     left_out: int
     linked: tuple[Path, ...]
     """Links to folders, which are not followed: they can lead in circles, or anywhere."""
+    unreadable: tuple[str, ...]
+    """Sub-folders that the system does not let us read, and why, as sentences."""
 
     def path(self, relative: str) -> Path:
         """Where the photo lies."""
@@ -48,14 +50,16 @@ class FoundPeople:
     """Sub-folders without a photo."""
     linked: tuple[Path, ...]
     """Links to folders, which are not followed."""
+    unreadable: tuple[str, ...]
+    """Sub-folders that the system does not let us read, and why, as sentences."""
 
 
 def find_photos(folder: Path) -> FoundPhotos:
     """All photos below `folder`, however deep; raises `FolderError` where there is none."""
     relative: list[str] = []
-    linked: list[Path] = []
+    passed = _Passed()
     left_out = 0
-    for path in _files(folder, linked):
+    for path in _files(folder, passed):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             relative.append(path.relative_to(folder).as_posix())
         else:
@@ -63,7 +67,11 @@ def find_photos(folder: Path) -> FoundPhotos:
     if not relative:
         raise FolderError(f"{folder} holds no photos (files ending in .jpg, .png and the like)")
     return FoundPhotos(
-        root=folder, relative=tuple(sorted(relative)), left_out=left_out, linked=tuple(linked)
+        root=folder,
+        relative=tuple(sorted(relative)),
+        left_out=left_out,
+        linked=tuple(passed.linked),
+        unreadable=tuple(passed.unreadable.values()),
     )
 
 
@@ -73,21 +81,26 @@ def find_people(folder: Path) -> FoundPeople:
     Raises `FolderError` where there is nobody.
     """
     photos: dict[str, list[Path]] = defaultdict(list)
-    linked: list[Path] = []
-    for path in _files(folder, linked):
+    passed = _Passed()
+    for path in _files(folder, passed):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             below = path.relative_to(folder).parts
-            photos[_spelt(below[0] if len(below) > 1 else path.stem)].append(path)
+            photos[spelt(below[0] if len(below) > 1 else path.stem)].append(path)
     if not photos:
         raise FolderError(
             f"{folder} holds nobody: put a sub-folder per person into it, or photos named for them"
         )
-    folders = {_spelt(entry.name) for entry in folder.iterdir() if _is_own_folder(entry)}
+    folders = {
+        spelt(entry.name)
+        for entry in folder.iterdir()
+        if _is_own_folder(entry) and entry not in passed.unreadable
+    }
     return FoundPeople(
         root=folder,
         photos={name: tuple(sorted(paths)) for name, paths in sorted(photos.items())},
         empty=tuple(sorted(folders - photos.keys())),
-        linked=tuple(linked),
+        linked=tuple(passed.linked),
+        unreadable=tuple(passed.unreadable.values()),
     )
 
 
@@ -98,27 +111,41 @@ def open_photo(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _spelt(name: str) -> str:
-    """A file name as a person's name: control characters and stray bytes written out."""
+def spelt(name: str) -> str:
+    """A file name as a person's name, or for a terminal: all that cannot be shown is written out.
+
+    As it is, a control character could forge a line, or move what was written before.
+    """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
     )
 
 
-def _files(folder: Path, linked: list[Path]) -> Iterator[Path]:
+@dataclass(slots=True)
+class _Passed:
+    """Folders that a walk has passed by."""
+
+    linked: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def _files(folder: Path, passed: _Passed) -> Iterator[Path]:
     """Every file below `folder` that is not hidden, nor in a hidden folder.
 
-    Adds links to folders to `linked`.
+    Adds folders that were not entered to `passed`; raises `FolderError` for `folder` itself.
     """
     if not folder.is_dir():
         raise FolderError(f"{folder} is no folder")
 
-    def refuse(exc: OSError) -> None:
-        raise FolderError(f"{exc.filename} cannot be read: {exc.strerror}") from exc
+    def note(exc: OSError) -> None:
+        reason = f"{exc.filename} cannot be read: {exc.strerror}"
+        if Path(exc.filename) == folder:
+            raise FolderError(reason) from exc
+        passed.unreadable[Path(exc.filename)] = reason
 
-    for here, folders, files in os.walk(folder, onerror=refuse):
+    for here, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        linked += (path for name in folders if (path := Path(here, name)).is_symlink())
+        passed.linked += (path for name in folders if (path := Path(here, name)).is_symlink())
         yield from (Path(here, name) for name in files if not name.startswith("."))
 
 

@@ -89,6 +89,20 @@ def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     _delete_unused_photos(session, tenant_id, photos)
 
 
+def delete_overdue_jobs(session: Session, *, limit: int = 100) -> int:
+    """Deletes jobs that were not to be kept for so long; returns how many there were."""
+    overdue = session.execute(
+        select(Job.tenant_id, Job.id)
+        .where(Job.delete_after < func.now())
+        .order_by(Job.delete_after)
+        .limit(limit)
+    ).all()
+    for tenant_id, job_id in overdue:
+        with contextlib.suppress(JobNotFoundError):  # Whoever made it was just doing so.
+            delete_job(session, tenant_id, job_id)
+    return len(overdue)
+
+
 def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
     """Keys of objects whose photos are gone, at most `limit`, in order.
 

@@ -39,6 +39,12 @@ class SubjectRequiredError(FaceBatchError):
     code = "subject_required"
 
 
+class SubjectNotAllowedError(FaceBatchError):
+    """Photos name a subject, and their job enrols for nobody or for somebody else."""
+
+    code = "subject_not_allowed"
+
+
 class ConflictError(FaceBatchError):
     """The request does not fit what is there."""
 

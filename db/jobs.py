@@ -15,6 +15,7 @@ from db.errors import (
     EmptyJobError,
     JobNotFoundError,
     JobSealedError,
+    SubjectNotAllowedError,
     SubjectNotFoundError,
     SubjectRequiredError,
     ThresholdRangeError,
@@ -63,6 +64,7 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
         threshold_distance=threshold,
         top_k=new.top_k,
         multiple_faces=new.multiple_faces,
+        delete_after=None if new.keep_for is None else func.now() + new.keep_for,
     )
     session.add(job)
     session.flush()
@@ -73,15 +75,15 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     """Adds photos to an open job and returns how many are new.
 
     A photo whose `client_id` the job has already is no new one; with other bytes it raises
-    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError` and,
-    where a photo is to be enrolled for nobody, `SubjectRequiredError`.
+    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError`;
+    `SubjectRequiredError` where a photo is to be enrolled for nobody; `SubjectNotAllowedError`
+    where it names a subject that its job is not about.
     Objects that turn out not to be needed are doomed in the same transaction.
     """
     job = _lock_job(session, tenant_id, job_id)
     if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
         raise JobSealedError("the job takes no further photos; submit a new job")
-    if job.kind is JobKind.ENROL and job.subject_id is None:
-        _require_someone(items)
+    _check_who(job, items)
     # Photos before subjects, as workers lock them when they record.
     photos = _photo_ids(session, tenant_id, items)
     wanted = {item.subject_id for item in items if item.subject_id is not None}
@@ -248,6 +250,17 @@ def checked_threshold(spec: EngineSpec, distance: float | None) -> float:
             f"{spec.max_distance:g}; its own is {spec.threshold_distance:g}"
         )
     return distance
+
+
+def _check_who(job: Job, items: Sequence[NewItem]) -> None:
+    """That each photo is enrolled for somebody, and names nobody but whom its job is about."""
+    named = {item.subject_id for item in items} - {None, job.subject_id}
+    if named and (job.kind is not JobKind.ENROL or job.subject_id is not None):
+        raise SubjectNotAllowedError(
+            "photos name a subject only in a job that enrols and names none itself; leave it out"
+        )
+    if job.kind is JobKind.ENROL and job.subject_id is None:
+        _require_someone(items)
 
 
 def _require_someone(items: Sequence[NewItem]) -> None:

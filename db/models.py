@@ -326,6 +326,7 @@ class Job(Base):
         _belongs_to("subject", "subject_id", "SET NULL"),
         Index(None, "gallery_id"),
         Index(None, "subject_id"),
+        Index(None, "delete_after", postgresql_where=text("delete_after IS NOT NULL")),
         Index("ix_job_unsealed", "changed_at", postgresql_where=text("sealed_at IS NULL")),
         CheckConstraint("(kind = 'detect') = (gallery_id IS NULL)", name="gallery"),
         CheckConstraint("n_done + n_no_face + n_failed + n_cancelled <= n_items", name="counters"),
@@ -349,6 +350,8 @@ class Job(Base):
     """When the client said that no further photos come; only then can the job end."""
     started_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]
+    delete_after: Mapped[dt.datetime | None]
+    """When the reconciler deletes the job with its photos, if whoever made it has not."""
     n_items: Mapped[int] = mapped_column(default=0)
     n_done: Mapped[int] = mapped_column(default=0)
     n_no_face: Mapped[int] = mapped_column(default=0)

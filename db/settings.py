@@ -48,6 +48,16 @@ def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _hosts(value: str) -> str:
+    """Checks that a string lists host names, with neither scheme nor port."""
+    for name in value.split(","):
+        if not re.fullmatch(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name.strip()):
+            raise ValueError(
+                f"'{name.strip()}' is no host name; neither scheme nor port go with it"
+            )
+    return value
+
+
 PostgresUrl = Annotated[
     SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
 ]
@@ -74,6 +84,12 @@ class Settings(BaseSettings):
         alias="FACEBATCH_PORT",
         description="Port of the HTTP API. Default: 8765, or a free one where that is taken. "
         "0 always takes a free one; a port that is set and taken is an error.",
+    )
+    trusted_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+        default="127.0.0.1,localhost,[::1]",
+        alias="FACEBATCH_TRUSTED_HOSTS",
+        description="Host names that the HTTP API answers to, separated by commas; pages of other "
+        "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
     )
     worker_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
@@ -234,6 +250,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Values come from `load_settings` alone, so that one place decides and refuses."""
         return (init_settings,)
+
+    @property
+    def trusted_host_names(self) -> frozenset[str]:
+        """The host names of `trusted_hosts`, in lower case."""
+        return frozenset(name.strip().lower() for name in self.trusted_hosts.split(","))
 
     @property
     def database(self) -> str | None:

@@ -46,6 +46,8 @@ class NewJob:
     multiple_faces: MultipleFaces = MultipleFaces.REFUSE
     engine: str | None = None
     """For `detect`, which has no gallery. None: the default engine."""
+    keep_for: dt.timedelta | None = None
+    """After this long the job is deleted, whatever became of it. None: it is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 MAX_PHOTOS = 1000
 """Photos in one request. A larger job is opened first and gets its photos bit by bit."""
 MAX_NAME_CHARS = 500
+MAX_FIELDS = 20
+MAX_FIELD_NAME_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +46,21 @@ class Received:
 
 
 @contextlib.contextmanager
-def received(services: Services, request: Request, *, photo_field: str) -> Iterator[Received]:
+def received(
+    services: Services, request: Request, *, photo_field: str, named: bool = False
+) -> Iterator[Received]:
     """Streams the request's photos into the bucket.
 
-    The caller commits them inside the context, with `Received.settle`. Where anything is raised
-    before that, the objects are deleted again. Raises `RequestError`, `UnavailableError`.
+    Where they must be `named`, one that comes without a file name is refused; else it is called
+    "photo". The caller commits them inside the context, with `Received.settle`. Where anything is
+    raised before that, the objects are deleted again. Raises `RequestError`, `UnavailableError`.
     """
     with transaction(services.database) as session:
         upload_id = begin_upload(session, services.tenant_id)
     keys: list[str] = []
     try:
-        fields, photos = _read(services, request, photo_field, _new_key(upload_id, keys))
+        parts = _named(read_parts(request)) if named else read_parts(request)
+        fields, photos = _read(services, parts, photo_field, _new_key(upload_id, keys))
         yield Received(upload_id=upload_id, fields=fields, photos=tuple(photos))
     except BaseException:
         _abandon(services, upload_id, keys)
@@ -84,19 +90,24 @@ def _new_key(upload_id: uuid.UUID, keys: list[str]) -> Callable[[], str]:
 
 
 def _read(
-    services: Services, request: Request, photo_field: str, new_key: Callable[[], str]
+    services: Services,
+    parts: Iterable[FieldPart | FilePart],
+    photo_field: str,
+    new_key: Callable[[], str],
 ) -> tuple[dict[str, str], list[NewItem]]:
     fields: dict[str, str] = {}
     photos: list[NewItem] = []
-    for part in read_parts(request):
+    for part in parts:
+        if len(part.name) > MAX_FIELD_NAME_CHARS:
+            raise InvalidRequestError(
+                f"a form field's name has more than {MAX_FIELD_NAME_CHARS} characters"
+            )
         if isinstance(part, FieldPart):
             if part.name == photo_field:
                 raise InvalidRequestError(
                     f"'{photo_field}' must be a file (curl: -F {photo_field}=@FILE)"
                 )
-            if part.name in fields:
-                raise InvalidRequestError(f"the field '{part.name}' is sent twice; send it once")
-            fields[part.name] = part.value
+            _add_field(fields, part)
             continue
         if part.name != photo_field:
             raise InvalidRequestError(
@@ -113,6 +124,26 @@ def _read(
             f"the request brings no photo; send one or more as form field '{photo_field}'"
         )
     return fields, photos
+
+
+def _add_field(fields: dict[str, str], part: FieldPart) -> None:
+    if part.name in fields:
+        raise InvalidRequestError(f"the field '{part.name}' is sent twice; send it once")
+    if len(fields) >= MAX_FIELDS:
+        raise InvalidRequestError(f"a request has at most {MAX_FIELDS} form fields")
+    fields[part.name] = part.value
+
+
+def _named(parts: Iterable[FieldPart | FilePart]) -> Iterator[FieldPart | FilePart]:
+    """The parts; raises `FileNameError` at a file that has bytes and no name."""
+    for part in parts:
+        if isinstance(part, FilePart) and not part.filename:
+            if next(part.chunks, None) is not None:
+                raise FileNameError(
+                    "a photo came without a file name, which an open job takes for its client_id"
+                )
+            continue  # What a browser sends for a file control that was left alone.
+        yield part
 
 
 def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> NewItem | None:

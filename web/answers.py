@@ -1,12 +1,13 @@
 """Answers: models as JSON, and a job as what its state and the client's patience make of it."""
 
-import uuid
+import contextlib
 from http import HTTPStatus
 
 from flask import Response, url_for
 from pydantic import BaseModel
 
 from db import results
+from db.errors import UnavailableError
 from db.session import transaction
 from db.views import JobView
 from web.paging import page_of
@@ -26,19 +27,37 @@ def answer(model: BaseModel, status: int = HTTPStatus.OK, **headers: str) -> Res
     )
 
 
-def job_answer(services: Services, job_id: uuid.UUID, header: PreferHeader) -> Response:
-    """The job: its results where the client waits and it ends in time, else where to look."""
+def job_answer(services: Services, accepted: JobView, header: PreferHeader) -> Response:
+    """The job: its results where the client waits and it ends in time, else where to look.
+
+    `accepted` is the job as it was committed. Whatever fails from then on, the client gets no
+    error, which would make it send everything again.
+    """
     wait_s = preferred_wait_s(header.prefer)
-    job = finished_job(services, job_id, wait_s=wait_s)
-    location = url_for("jobs.read_job", job_id=job_id)
-    if job.finished and wait_s:
-        page = results_page(services, job, after=0, limit=FIRST_PAGE)
-        response = answer(page, HTTPStatus.OK, Content_Location=location)
+    job, page = accepted, None
+    if wait_s:
+        job, page = _awaited(services, accepted, wait_s)
+    location = url_for("jobs.read_job", job_id=job.id)
+    if page is not None:
+        results_at = url_for("jobs.read_results", job_id=job.id)
+        response = answer(page, HTTPStatus.OK, Content_Location=results_at, Location=location)
     else:
         response = answer(JobOut.of(job), HTTPStatus.ACCEPTED, Location=location)
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"
     return until_finished(response, job)
+
+
+def _awaited(
+    services: Services, accepted: JobView, wait_s: float
+) -> tuple[JobView, ResultsOut | None]:
+    """The job after the wait, and its results where it has ended."""
+    job = accepted
+    with contextlib.suppress(UnavailableError):
+        job = finished_job(services, accepted.id, wait_s=wait_s)
+        if job.finished:
+            return job, results_page(services, job, after=0, limit=FIRST_PAGE)
+    return job, None
 
 
 def until_finished(response: Response, job: JobView) -> Response:

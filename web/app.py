@@ -10,7 +10,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import openapi, problems
+from web import openapi, origins, problems
 from web.incoming import ApiRequest
 from web.routes import classic, galleries, jobs, subjects
 from web.schemas import ProblemOut
@@ -65,6 +65,7 @@ def create_app(settings: Settings) -> Api:
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     app.before_request(_begin)
+    origins.guard(app, settings.trusted_host_names)
     app.after_request(_log)
     return app
 

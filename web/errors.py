@@ -37,11 +37,32 @@ class MediaTypeError(RequestError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class HostUntrustedError(RequestError):
+    """The request is for a host name that this server does not answer to."""
+
+    code = "host_untrusted"
+    status = HTTPStatus.MISDIRECTED_REQUEST
+
+
+class OriginUntrustedError(RequestError):
+    """A web page of another origin asks for a change."""
+
+    code = "origin_untrusted"
+    status = HTTPStatus.FORBIDDEN
+
+
 class NoPhotoError(RequestError):
     """The request brings no photo."""
 
     code = "no_photo"
     status = HTTPStatus.BAD_REQUEST
+
+
+class RequestTooLargeError(RequestError):
+    """The request is too large as a whole."""
+
+    code = "request_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class TooManyPhotosError(RequestError):
@@ -52,13 +73,13 @@ class TooManyPhotosError(RequestError):
 
 
 class FileNameError(RequestError):
-    """A photo's file name is too long or has control characters in it."""
+    """A photo's file name is too long, has characters that it cannot have, or is missing."""
 
     code = "file_name_invalid"
 
 
 class InvalidNameError(RequestError):
-    """A name is empty, too long, or has control characters in it."""
+    """A name is empty, too long, or has characters that it cannot have."""
 
     code = "name_invalid"
 

@@ -1,28 +1,44 @@
 """Requests as they come in: strict JSON, and multipart bodies read part by part."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
+from unicodedata import category
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
-from web.errors import MalformedJsonError, MalformedMultipartError, MediaTypeError
+from web.errors import (
+    InvalidRequestError,
+    MalformedJsonError,
+    MalformedMultipartError,
+    MediaTypeError,
+    RequestTooLargeError,
+)
 
 READ_BYTES = 64 * 1024
+JSON_BYTES = 1_000_000
+"""Longest JSON body: it is held whole, and takes many times its length once it is read."""
+MAX_MEMBERS = 100
+"""Members of one JSON object; none that we know has a quarter of that."""
 FIELD_BYTES = 64 * 1024
 """Longest form field. Photos have no limit here: whoever reads them sets one."""
 BUFFER_BYTES = 1024 * 1024
 """Longest header of a part; a body of nothing but header lines must not fill the memory."""
 MULTIPART = "multipart/form-data"
+UNSTORABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's control characters, surrogates, and separators of lines and paragraphs."""
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Embeddings, overrides and isolates of the direction of writing, and what ends them."""
 
 
 class ApiRequest(Request):
-    """A request whose JSON is JSON or an error that says what it is instead."""
+    """A request whose JSON is a JSON object or an error that says what it is instead."""
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002 - Flask's signature.
-        """The body; raises `MediaTypeError` or `MalformedJsonError`, even where silence is asked.
+        """The body, which can be asked for once; a `RequestError`, even where silence is asked.
 
         The library that validates bodies asks for silence, and would go on to report fields that
         are missing from a body that nobody could read.
@@ -30,14 +46,53 @@ class ApiRequest(Request):
         if not self.is_json:
             raise MediaTypeError("send the body as application/json")
         try:
-            return super().get_json(force=False, silent=False, cache=cache)
-        except (BadRequest, RecursionError) as exc:
+            body = json.loads(
+                _whole(self), object_pairs_hook=_once_each, parse_constant=_no_constant
+            )
+        except (ValueError, RecursionError) as exc:
             raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
+        if not isinstance(body, dict):
+            raise InvalidRequestError("the body must be a JSON object")
+        return body
+
+
+def _whole(request: Request) -> bytes:
+    """A body of at most `JSON_BYTES`."""
+    body = bytearray()
+    try:
+        while chunk := request.stream.read(min(READ_BYTES, JSON_BYTES + 1 - len(body))):
+            body += chunk
+            if len(body) > JSON_BYTES:
+                raise RequestTooLargeError(
+                    f"a JSON body has at most {JSON_BYTES} bytes; send it in parts"
+                )
+    except (OSError, BadRequest) as exc:
+        raise MalformedJsonError("the body breaks off; send it anew") from exc
+    return bytes(body)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a member that is sent twice nobody knows which one was meant."""
+    if len(pairs) > MAX_MEMBERS:
+        raise InvalidRequestError(f"an object has at most {MAX_MEMBERS} members")
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise InvalidRequestError("a member of an object is sent twice; send it once")
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Python would read NaN and Infinity, which JSON does not have."""
+    raise ValueError(name)
 
 
 def storable(text: str) -> bool:
-    """Whether `text` is free of control characters and of halves of characters (JSON has those)."""
-    return not any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in text)
+    """Whether `text` is a name that reads as it is written, in a list and in a line of a terminal.
+
+    Without control characters, ends of lines and halves of characters (JSON has those), and
+    without what turns the direction of writing, which would make one name look like another.
+    """
+    return not any(category(char) in UNSTORABLE or char in TURNING for char in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

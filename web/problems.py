@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from db.errors import (
     ConflictError,
     NotFoundError,
+    SubjectNotAllowedError,
     SubjectRequiredError,
     ThresholdRangeError,
     UnavailableError,
@@ -21,6 +22,9 @@ from web.errors import InvalidNameError, MediaTypeError, RequestError
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+MAX_LISTED = 20
+"""Fields that an answer names; a client with more mistakes meets the others next time."""
+MAX_SHOWN_CHARS = 100
 
 # The first that fits is taken.
 _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
@@ -28,6 +32,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (ConflictError, HTTPStatus.CONFLICT),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ThresholdRangeError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectRequiredError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -64,18 +69,22 @@ def of_error(error: FaceBatchError) -> Response:
 
 
 def of_validation(error: ValidationError) -> Response:
-    """The answer for fields that pydantic refuses: each by name, and never with its value."""
+    """The answer for fields that pydantic refuses: some by name, and never with their values."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [
         {
-            "field": ".".join(map(str, one["loc"])) or "body",
+            "field": _shortened(".".join(map(str, one["loc"]))) or "body",
             "message": one["msg"].removeprefix("Value error, "),
         }
-        for one in found
+        for one in found[:MAX_LISTED]
     ]
     own = next((one["type"] for one in found if one["type"] == InvalidNameError.code), None)
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields)
     return problem(RequestError.status, own or RequestError.code, detail, errors=fields)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_SHOWN_CHARS else name[:MAX_SHOWN_CHARS] + "..."
 
 
 def register(app: Flask) -> None:

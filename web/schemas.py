@@ -1,10 +1,11 @@
 """The bodies of the API, in and out, as pydantic models; OpenAPI is made from them."""
 
 import datetime as dt
+import json
 import uuid
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
@@ -16,6 +17,7 @@ MAX_NAME_CHARS = 255
 MAX_PAGE = 1000
 MAX_TOP_K = 100
 MAX_KNOWN = 1000
+MAX_ENGINE_CHARS = 100
 
 
 def _name(value: str) -> str:
@@ -45,6 +47,17 @@ Name = Annotated[
 
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Body = TypeVar("Body", bound=_In)
+
+
+def as_json(model: type[Body], body: dict[str, Any]) -> Body:
+    """A JSON body as `model`, without taking true for 1 or a string for a number.
+
+    A form has nothing but strings; there pydantic may read them. Raises `ValidationError`.
+    """
+    return model.model_validate_json(json.dumps(body), strict=True)
 
 
 class _Out(BaseModel):
@@ -96,7 +109,9 @@ class GalleryIn(_In):
 
     name: Name
     engine: str | None = Field(
-        None, description="The engine it is bound to for good. Default: `dlib-classic`."
+        None,
+        max_length=MAX_ENGINE_CHARS,
+        description="The engine it is bound to for good. Default: `dlib-classic`.",
     )
 
 
@@ -173,6 +188,15 @@ class SubjectsOut(_Out):
     next_cursor: str | None = Field(description="For the next page; null at the end.")
 
 
+_TAKEN = {
+    JobKind.ENROL: {"gallery", "subject", "multiple_faces"},
+    JobKind.IDENTIFY: {"gallery", "threshold", "top_k"},
+    JobKind.VERIFY: {"gallery", "subject", "threshold"},
+    JobKind.DETECT: {"engine"},
+}
+"""What each kind of job goes by. Anything else that is sent would be passed over in silence."""
+
+
 class JobIn(_In):
     """What a job is to do."""
 
@@ -193,21 +217,19 @@ class JobIn(_In):
         MultipleFaces.REFUSE,
         description="Enrolling a photo of several faces: `refuse` it, or take the `largest`.",
     )
-    engine: str | None = Field(None, description="Engine, for `detect` alone.")
+    engine: str | None = Field(
+        None, max_length=MAX_ENGINE_CHARS, description="Engine, for `detect` alone."
+    )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        detect = self.kind is JobKind.DETECT
-        if detect and self.gallery:
-            raise ValueError("detect compares with nobody; leave out gallery")
-        if not detect and not self.gallery:
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        if foreign := sorted(given - _TAKEN[self.kind] - {"kind"}):
+            raise ValueError(f"{self.kind.value} takes no {', '.join(foreign)}; leave it out")
+        if self.kind is not JobKind.DETECT and not self.gallery:
             raise ValueError(f"{self.kind.value} needs a gallery; give its id")
-        if not detect and self.engine:
-            raise ValueError("the gallery decides on the engine; leave out engine")
         if self.kind is JobKind.VERIFY and not self.subject:
             raise ValueError("verify needs a subject; give its id")
-        if self.kind in {JobKind.IDENTIFY, JobKind.DETECT} and self.subject:
-            raise ValueError(f"{self.kind.value} takes no subject; leave it out")
         return self
 
 
@@ -246,7 +268,8 @@ class KnownPhotoIn(_In):
 class KnownPhotosIn(_In):
     """Photos by their hashes: those that are known already need not be sent."""
 
-    photos: list[KnownPhotoIn] = Field(min_length=1, max_length=MAX_KNOWN)
+    # The first that is wrong will do: a list of a thousand errors helps nobody.
+    photos: Annotated[list[KnownPhotoIn], FailFast()] = Field(min_length=1, max_length=MAX_KNOWN)
 
 
 class AddedOut(_Out):

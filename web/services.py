@@ -5,10 +5,11 @@ from functools import cached_property
 import redis
 from flask import current_app
 
-from db.session import Database, make_database, transaction
+from db.session import Database, make_database, ping, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_tenant
+from web.health import Health
 
 EXTENSION = "facebatch"
 
@@ -34,6 +35,17 @@ class Services:
         """The queue's server, asked for its health and nothing else."""
         url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
         return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+
+    @cached_property
+    def health(self) -> Health:
+        """What a request needs, to be asked how it is."""
+        return Health(
+            {
+                "database": lambda: ping(self.database),
+                "storage": self.store.ping,
+                "queue": self.redis.ping,
+            }
+        )
 
     @cached_property
     def tenant_id(self) -> int:

@@ -1,23 +1,21 @@
 """Submissions: received photos become a job in one transaction."""
 
-import uuid
-
 from db import jobs
 from db.session import transaction
-from db.views import NewJob
+from db.views import JobView, NewJob
 from web.accepting import Received
 from web.schemas import JobIn
 from web.services import Services
 
 
-def submit(services: Services, new: NewJob, arrived: Received) -> uuid.UUID:
-    """Makes a job of the photos that takes no others; returns its id once it is committed."""
+def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
+    """Makes a job of the photos that takes no others; returns it once it is committed."""
     with transaction(services.database) as session:
         job_id = jobs.create_job(session, services.tenant_id, new)
         jobs.add_items(session, services.tenant_id, job_id, arrived.photos)
         jobs.seal_job(session, services.tenant_id, job_id)
         arrived.settle(session)
-    return job_id
+        return jobs.get_job(session, services.tenant_id, job_id)
 
 
 def new_job(wanted: JobIn) -> NewJob:

@@ -3,9 +3,8 @@
 import time
 import uuid
 
-from werkzeug.http import parse_dict_header
-
 from db.jobs import get_job
+from db.retry import retrying
 from db.session import transaction
 from db.views import JobView
 from web.services import Services
@@ -18,25 +17,41 @@ LONGEST_PAUSE_S = 0.25
 def preferred_wait_s(prefer: str | None) -> int:
     """Seconds that the client would wait, at most `MAX_WAIT_S`; 0 where it asks for none.
 
-    A preference that makes no sense is none, as the RFC wants it.
+    A preference that makes no sense is none, and of two the first counts, as the RFC wants it.
     """
-    wished = parse_dict_header(prefer or "").get("wait")
-    return min(int(wished), MAX_WAIT_S) if wished and wished.isdecimal() else 0
+    for preference in (prefer or "").split(","):
+        name, _, wished = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            return _seconds(wished.strip().strip('"'))
+    return 0
+
+
+def _seconds(wished: str) -> int:
+    if not (wished.isascii() and wished.isdecimal()):
+        return 0
+    # No number of so many digits is less; Python refuses to read one of thousands.
+    return MAX_WAIT_S if len(wished) > 4 else min(int(wished), MAX_WAIT_S)
 
 
 def finished_job(services: Services, job_id: uuid.UUID, *, wait_s: float) -> JobView:
     """The job, as soon as it has ended, or as it stands after `wait_s`.
 
     Asks the database again and again: a job takes far longer than the question, and a dropped
-    notification would make a client wait for nothing. Raises `JobNotFoundError`.
+    notification would make a client wait for nothing. A database that is away is waited for too.
+    Raises `JobNotFoundError`, and `UnavailableError` where it is away at the end.
     """
     give_up_at = time.monotonic() + wait_s
     pause_s = FIRST_PAUSE_S
     while True:
-        with transaction(services.database) as session:
-            job = get_job(session, services.tenant_id, job_id)
+        left_s = give_up_at - time.monotonic()
+        job = retrying(lambda: _job(services, job_id), for_s=left_s)
         left_s = give_up_at - time.monotonic()
         if job.finished or left_s <= 0:
             return job
         time.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+
+
+def _job(services: Services, job_id: uuid.UUID) -> JobView:
+    with transaction(services.database) as session:
+        return get_job(session, services.tenant_id, job_id)

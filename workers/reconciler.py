@@ -52,6 +52,7 @@ class Reconciler:
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
             ),
+            "jobs_deleted": lambda: self._committed(erase.delete_overdue_jobs),
             "uploads_given_up": lambda: self._committed(
                 lambda session: erase.give_up_uploads(session, UPLOAD_AGE)
             ),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.commands.match import FOLDER, matched_photos
+from cli.commands.match import FOLDER, folders_of, matched_photos
 from cli.matching import MatchOptions
 from cli.output import table
 from cli.sample import prepare_sample
@@ -35,7 +35,8 @@ def demo(people_dir: Path | None, photos_dir: Path | None) -> None:
     if people_dir is None or photos_dir is None:
         sample = prepare_sample(home_of(settings) / "sample")
         people_dir, photos_dir = sample.people_dir, sample.photos_dir
-    with matched_photos(settings, people_dir, photos_dir, OPTIONS) as photos:
-        click.echo(table(photos))
+    people, photos = folders_of(people_dir, photos_dir)
+    with matched_photos(settings, people, photos, OPTIONS) as results:
+        click.echo(table(results))
     click.echo(f"The API listens at {stack.api_url} (docs: {stack.api_url}/docs).")
     click.echo("It goes on serving until `make down`.")

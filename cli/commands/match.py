@@ -1,11 +1,12 @@
 """`facebatch match`: who is in these photos?"""
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -13,7 +14,7 @@ from cli.client import Client
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, whole_file, write_jsonl, writer_for
 from cli.progress import steps_for
-from cli.scan import FolderError, find_people, find_photos
+from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos, spelt
 from cli.stack.session import running_stack
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
@@ -28,10 +29,30 @@ class _Distance(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        _refuse_other_digits(self, value, param, ctx)
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail("nan is not in the range of distances", param, ctx)
         return number
+
+
+class _Count(click.IntRange):
+    """A whole number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        _refuse_other_digits(self, value, param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+def _refuse_other_digits(
+    kind: click.FloatRange | click.IntRange,
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> None:
+    """Python reads the digits of every script; the API reads those of ASCII alone, and so do we."""
+    if isinstance(value, str) and not value.isascii():
+        kind.fail(f"{value!r} is not written in the digits 0 to 9", param, ctx)
 
 
 @click.command()
@@ -68,7 +89,7 @@ class _Distance(click.FloatRange):
 @click.option(
     "--top",
     "top_k",
-    type=click.IntRange(1, 100),
+    type=_Count(1, 100),
     default=5,
     show_default=True,
     metavar="K",
@@ -98,18 +119,17 @@ def match(  # noqa: PLR0917 - click calls it by name.
         threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
     )
     settings = load_settings()
+    people, photos = folders_of(people_dir, photos_dir)
+    _refuse_to_overwrite(out, people, photos)
     with (
         _written_to(out) as write,
-        matched_photos(settings, people_dir, photos_dir, options) as photos,
+        matched_photos(settings, people, photos, options) as results,
     ):
-        write(photos)
+        write(results)
 
 
-@contextlib.contextmanager
-def matched_photos(
-    settings: Settings, people_dir: Path, photos_dir: Path, options: MatchOptions
-) -> Iterator[Iterator[MatchedPhoto]]:
-    """Runs the match on a stack that is there or is started for it; yields the results."""
+def folders_of(people_dir: Path, photos_dir: Path) -> tuple[FoundPeople, FoundPhotos]:
+    """What the folders hold; warns of what is left out, and raises `click.UsageError`."""
     try:
         people, photos = find_people(people_dir), find_photos(photos_dir)
     except FolderError as exc:
@@ -120,19 +140,42 @@ def matched_photos(
         warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
     for link in (*people.linked, *photos.linked):
         warn(f"{link} is a link to a folder and was not followed")
+    for reason in (*people.unreadable, *photos.unreadable):
+        warn(f"{reason}; what is in it was left out")
+    return people, photos
+
+
+@contextlib.contextmanager
+def matched_photos(
+    settings: Settings, people: FoundPeople, photos: FoundPhotos, options: MatchOptions
+) -> Iterator[Iterator[MatchedPhoto]]:
+    """Runs the match on a stack that is there or is started for it; yields the results."""
     with (
         running_stack(settings) as stack,
-        Client(stack.api_url) as client,
-        Matcher(client, steps_for(), warn).matched(people, photos, options) as results,
+        Client(stack.api_url, tell=warn) as client,
+        Matcher(client, steps_for(sys.stderr), warn).matched(people, photos, options) as results,
     ):
         yield results
+
+
+def _refuse_to_overwrite(out: Path | None, people: FoundPeople, photos: FoundPhotos) -> None:
+    """Raises `click.BadParameter` where the result would take the place of a photo."""
+    if out is None or not out.exists():
+        return
+    for path in itertools.chain(*people.photos.values(), map(photos.path, photos.relative)):
+        # A photo may be a link that leads nowhere.
+        with contextlib.suppress(OSError):
+            if out.samefile(path):
+                raise click.BadParameter(f"{out} is one of the photos", param_hint="--out")
 
 
 @contextlib.contextmanager
 def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]], None]]:
     """What writes the results. It is opened first: no hours of work end at a folder that is not."""
     if out is None:
-        yield lambda photos: write_jsonl(photos, stdout())
+        if (stream := stdout()) is None:
+            raise click.UsageError("standard output is closed; name a file with --out")
+        yield lambda photos: _write_through(photos, stream)
         return
     with contextlib.ExitStack() as opened:
         try:
@@ -144,6 +187,11 @@ def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]],
         yield lambda photos: writer_for(out)(photos, file)
 
 
+def _write_through(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
+    write_jsonl(photos, stream)
+    stream.flush()
+
+
 def warn(message: str) -> None:
-    """A line for the user that is no result."""
-    print(f"facebatch: {message}", file=sys.stderr, flush=True)
+    """A line for the user that is no result; one line, whatever the files in it are called."""
+    print(f"facebatch: {spelt(message)}", file=sys.stderr, flush=True)

@@ -88,27 +88,29 @@ def test_a_second_run_does_no_work_twice_and_gives_the_same_lines(
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     arguments = ("match", "--people", sample.people_dir, "--photos", sample.photos_dir, "--out")
     assert served.run(*arguments, first).returncode == 0
-    before = _worked(served)
+    before, jobs = _worked(served), _count(served, "job")
     assert served.run(*arguments, second).returncode == 0
     assert second.read_bytes() == first.read_bytes()
     assert _worked(served) == before
+    assert _count(served, "job") == jobs + 2
     view = served.view()
     assert view  # It was running before, and goes on.
 
 
-def _worked(place: Place) -> tuple[int, int, int]:
+def _worked(place: Place) -> list[int]:
     """Extractions, templates and photos there are."""
+    return [_count(place, table) for table in ("extraction", "template", "photo")]
+
+
+def _count(place: Place, table: str) -> int:
     part = place.part("postgresql")
     assert part
     connection = psycopg2.connect(database_url(place.home, int(part.address.split(":")[1])))
     with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM extraction), (SELECT count(*) FROM template),"
-            " (SELECT count(*) FROM photo)"
-        )
-        ((extractions, templates, photos),) = cursor.fetchall()
+        cursor.execute(f"SELECT count(*) FROM {table}")
+        ((count,),) = cursor.fetchall()
     connection.close()
-    return extractions, templates, photos
+    return int(count)
 
 
 def test_lines_go_to_a_pipe_or_into_columns(served: Place, sample: Sample, tmp_path: Path) -> None:

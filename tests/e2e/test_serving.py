@@ -1,8 +1,10 @@
 """The API of a real stack: gunicorn, queue, workers; as its clients meet it."""
 
 import concurrent.futures
+import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -12,6 +14,7 @@ from place import Place, wait_for
 from cli.sample import Sample
 
 MB = 1_000_000
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -69,6 +72,18 @@ def test_with_patience_the_answer_is_the_result(
     assert answer.json()["results"][0]["faces"][0]["subject"]["name"] == "obama"
 
 
+def test_the_reference_lists_what_lies_in_the_home(served: Place) -> None:
+    page = (REPOSITORY / "docs" / "reference" / "stack.md").read_text(encoding="utf-8")
+    table = page.partition("\n## The home\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {name for row in rows for name in re.findall(r"`(\S+)`", row)}
+    there = {path.name + "/" * path.is_dir() for path in served.home.path.iterdir()}
+    # A state that is being written has a hidden name for a moment.
+    shown = {name for name in there if not name.startswith(".")}
+    # The demo alone makes its folder.
+    assert listed == shown | {"sample/"}
+
+
 def test_the_classic_endpoints(api: httpx.Client, sample: Sample) -> None:
     photo = (sample.people_dir / "obama" / "obama.jpg").read_bytes()
     made = api.post("/register", data={"name": "Barack"}, files={"image": ("o.jpg", photo)})
@@ -116,7 +131,7 @@ def test_a_client_that_hangs_up_leaves_nothing(served: Place, api: httpx.Client)
     url = httpx.URL(str(api.base_url))
     connection = socket.create_connection((url.host, url.port))
     connection.sendall(
-        f"POST /v1/jobs/{job}/photos HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        f"POST /v1/jobs/{job}/photos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         '--x\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\nabc'.encode()
     )

@@ -146,8 +146,38 @@ def test_malformed_json(api: Api, body: str) -> None:
     refused(answer, 400, "malformed_json")
 
 
-@pytest.mark.parametrize("body", ["null", "[]", '"name"', "1", "true"])
+@pytest.mark.parametrize("body", ["null", "[]", '"name"', "1", "true", r'"{\"name\": \"a\"}"'])
 def test_json_of_another_kind(api: Api, body: str) -> None:
+    answer = api.post("/v1/galleries", data=body, content_type="application/json")
+    refused(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        '"threshold": true',
+        '"threshold": "0.5"',
+        '"top_k": true',
+        '"top_k": "5"',
+        '"top_k": 5.0',
+        '"top_k": 5, "top_k": 5',
+    ],
+)
+def test_json_is_taken_at_its_word(api: Api, wanted: str) -> None:
+    body = f'{{"kind": "identify", "gallery": "{api.gallery()}", {wanted}}}'
+    answer = api.post("/v1/jobs", data=body, content_type="application/json")
+    refused(answer, 422, "invalid_request")
+
+
+def test_json_has_no_constants_of_python(api: Api) -> None:
+    for constant in ("NaN", "Infinity", "-Infinity"):
+        body = f'{{"kind": "identify", "threshold": {constant}}}'
+        answer = api.post("/v1/jobs", data=body, content_type="application/json")
+        refused(answer, 400, "malformed_json")
+
+
+def test_a_member_that_comes_twice_is_refused(api: Api) -> None:
+    body = '{"name": "anna", "name": "ben"}'
     answer = api.post("/v1/galleries", data=body, content_type="application/json")
     refused(answer, 422, "invalid_request")
 
@@ -170,11 +200,22 @@ def test_a_file_name_is_kept_as_it_is(api: Api, name: str) -> None:
     assert api.get(f"/v1/jobs/{job}/results").json["results"][0]["name"] == name
 
 
-@pytest.mark.parametrize("name", ["x" * 10_000, "a\tb.jpg"])
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\tb.jpg", "a\u202egpj.exe"])
 def test_a_file_name_that_cannot_be_kept_is_refused(api: Api, name: str) -> None:
     refused(api.submit((name, image()), kind="detect"), 422, "file_name_invalid")
     job = made(api.post("/v1/jobs", json={"kind": "detect"}))
     refused(api.send(f"/v1/jobs/{job}/photos", [(name, image())]), 422, "file_name_invalid")
+
+
+def test_a_photo_without_a_file_name_is_none_for_an_open_job(api: Api) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="photos"; filename=""\r\n\r\n%b\r\n'
+    kind = {"content_type": "multipart/form-data; boundary=x"}
+    job = made(api.post("/v1/jobs", json={"kind": "detect"}))
+    body = part % image(64) + part % image(65) + b"--x--\r\n"
+    answer = api.post(f"/v1/jobs/{job}/photos", data=body, **kind)
+    assert "client_id" in refused(answer, 422, "file_name_invalid")
+    assert api.counts(job)["total"] == 0
+    refused(api.post(f"/v1/jobs/{job}/photos", data=part % b"" + b"--x--", **kind), 400, "no_photo")
 
 
 def test_a_nul_in_a_file_name_is_refused(api: Api) -> None:
@@ -221,6 +262,60 @@ def test_a_file_where_a_field_should_be_and_the_other_way_round(api: Api) -> Non
     data = {"kind": "detect", "photos": "a.jpg"}
     answer = api.post("/v1/jobs", data=data, content_type="multipart/form-data")
     assert "must be a file" in refused(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize("length", [{"content_length": 50_000_000}, {}])
+def test_json_that_is_too_long_is_not_read_to_its_end(api: Api, length: dict[str, int]) -> None:
+    body = BytesIO(b'{"name": "' + b"x" * 50_000_000 + b'"}')
+    environ = {"wsgi.input_terminated": True}
+    answer = api.post(
+        "/v1/galleries",
+        input_stream=body,
+        content_type="application/json",
+        environ_overrides=environ,
+        **length,
+    )
+    refused(answer, 413, "request_too_large")
+    assert body.tell() < 1_100_000
+
+
+def test_the_hashes_of_a_thousand_photos_are_not_too_long(api: Api) -> None:
+    job = made(api.post("/v1/jobs", json={"kind": "detect"}))
+    known = [{"client_id": f"{n:0500}", "sha256": "0" * 64} for n in range(1001)]
+    answer = api.post(f"/v1/jobs/{job}/photos", json={"photos": known[:1000]})
+    assert len(answer.json["missing"]) == 1000
+    answer = api.post(f"/v1/jobs/{job}/photos", json={"photos": known})
+    refused(answer, 422, "invalid_request")
+
+
+def form(*names: str) -> bytes:
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n1\r\n'
+    return "".join(part.format(name) for name in names).encode() + b"--x--\r\n"
+
+
+@pytest.mark.parametrize(
+    "names", [[f"f{n}" for n in range(30_000)], ["n" * 100_000], ["kind", "n" * 101]]
+)
+def test_many_fields_or_long_ones_are_refused_in_a_line(api: Api, names: list[str]) -> None:
+    answer = api.post("/v1/jobs", data=form(*names), content_type="multipart/form-data; boundary=x")
+    refused(answer, 422, "invalid_request")
+    assert "errors" not in answer.json
+    assert len(answer.text) < 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "a", **{f"f{n}": 1 for n in range(1000)}},
+        {"name": "a", **{f"f{n}": 1 for n in range(50)}},
+        {"name": "a", "x" * 100_000: 1},
+        {"name": "a", "engine": "x" * 100_000},
+    ],
+)
+def test_an_error_does_not_repeat_all_it_was_sent(api: Api, body: dict) -> None:
+    answer = api.post("/v1/galleries", json=body)
+    refused(answer, 422, "invalid_request")
+    assert len(answer.text) < 5000
 
 
 def test_too_many_photos_in_one_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,21 @@
 """The classic endpoints answer the bodies that their clients know."""
 
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
 import pytest
 from api_kit import Api, BackgroundWorker, image, photo, refused
 from ledger_kit import Kit
+from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from cli.sample import Sample
-from db.models import DoomedObject, Job, Photo
+from db.models import DoomedObject, Job, Photo, Subject, Template
 from db.session import transaction
 from db.settings import Settings
 from web.app import create_app
@@ -72,6 +80,37 @@ def test_health_tells_which_part_is_down(
     parts = {"database": "connected", "storage": "connected", "queue": "connected"}
     assert answer.json["parts"] == parts | {part: "disconnected"}
     assert answer.json["database"] == answer.json["parts"]["database"]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word, like a server that was stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "address"),
+    [
+        ("database", "database_url", "postgresql://x@127.0.0.1:{}/x"),
+        ("storage", "s3_endpoint_url", "http://127.0.0.1:{}"),
+        ("queue", "redis_url", "redis://127.0.0.1:{}/0"),
+    ],
+)
+def test_health_does_not_wait_for_a_part_that_hangs(
+    settings: Settings, local: Kit, silent_port: int, part: str, setting: str, address: str
+) -> None:
+    hanging = {setting: SecretStr(address.format(silent_port))}
+    api = Api(create_app(settings.model_copy(update=hanging)).test_client())
+    threads = threading.active_count()
+    for _ in range(3):
+        began = time.monotonic()
+        answer = api.get("/health")
+        assert time.monotonic() - began < 4.5
+        assert answer.status_code == 503
+        down = [name for name, state in answer.json["parts"].items() if state == "disconnected"]
+        assert down == [part]
+    assert threading.active_count() <= threads + 1
 
 
 def test_a_user_is_registered_and_recognized(
@@ -215,3 +254,36 @@ def test_an_answer_that_takes_too_long_leaves_nothing(
     refused(answer, 503, "still_working")
     assert answer.headers["Retry-After"]
     assert [count(local, table) for table in (Photo, Job)] == [0, 0]
+
+
+def test_an_answer_that_takes_too_long_did_not_register(
+    api: Api,
+    worker: BackgroundWorker,
+    local: Kit,
+    obama: tuple[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # From far too short a wait to one that is long enough, so that some end just in between.
+    for n in range(12):
+        monkeypatch.setattr("web.routes.classic.MAX_WAIT_S", 0.05 * n)
+        name = f"user {n}"
+        before = api.get("/stats").json["total_users"]
+        with Image.open(BytesIO(obama[1])) as photo:
+            out = BytesIO()
+            photo.convert("RGB").resize((450 + n, 562)).save(out, "PNG")
+        status = register(api, name, ("o.png", out.getvalue())).status_code
+        assert api.get("/stats").json["total_users"] - before == (status == 200)
+    assert count(local, Job) == 0
+
+
+def test_one_name_is_registered_once_however_many_try_at_once(
+    api: Api, worker: BackgroundWorker, local: Kit, obama: tuple[str, bytes]
+) -> None:
+    def try_it(_: int) -> int:
+        client = Api(api.client.application.test_client())
+        return register(client, "Barack", obama).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(try_it, range(8)))
+    assert statuses == [200] + [409] * 7
+    assert [count(local, table) for table in (Subject, Template, Job)] == [1, 1, 0]

@@ -2,7 +2,9 @@
 
 import hashlib
 import threading
+from collections.abc import Iterator
 
+import psycopg2
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
 from ledger_kit import Kit, item
@@ -71,12 +73,120 @@ def test_patience_that_runs_out_gets_the_job(api: Api) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize("prefer", ["wait=soon", "wait=-1", "respond-async", "wait"])
+@pytest.mark.parametrize(
+    "prefer", ["wait=soon", "wait=-1", "respond-async", "wait", "wait=\u0661", "waiting=9", ""]
+)
 def test_a_preference_that_makes_no_sense_is_none(api: Api, prefer: str) -> None:
     job = accepted(api.submit(("a.jpg", image()), kind="detect"))
     answer = api.get(f"/v1/jobs/{job}", headers={"Prefer": prefer})
     assert answer.status_code == 200
     assert "Preference-Applied" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("prefer", "granted"),
+    [
+        ("wait=9", 9),
+        ("Wait=9", 9),
+        ("WAIT = 9", 9),
+        ("respond-async, wait=9", 9),
+        ("wait=9; foo=bar", 9),
+        ('wait="9"', 9),
+        ("wait=9, wait=1", 9),
+        ("wait=61", 60),
+        ("wait=" + "9" * 5000, 60),
+    ],
+)
+def test_the_wait_that_is_asked_for(
+    api: Api, worker: BackgroundWorker, prefer: str, granted: int
+) -> None:
+    job = api.submit(("a.jpg", image()), wait=60, kind="detect").json["job"]["id"]
+    answer = api.get(f"/v1/jobs/{job}", headers={"Prefer": prefer})
+    assert answer.headers["Preference-Applied"] == f"wait={granted}"
+
+
+def test_an_answer_of_results_says_where_they_and_their_job_are(
+    api: Api, worker: BackgroundWorker
+) -> None:
+    answer = api.submit(("a.jpg", image()), wait=60, kind="detect")
+    job = answer.json["job"]["id"]
+    assert answer.headers["Location"] == f"/v1/jobs/{job}"
+    again = api.get(answer.headers["Content-Location"])
+    assert again.json["results"] == answer.json["results"]
+
+
+class Outage:
+    """Takes a database away as soon as it has a job, and gives it back."""
+
+    def __init__(self, stores: Settings, database_url: str) -> None:
+        self._url = stores.database or ""
+        self._database_url = database_url
+        self._name = database_url.rsplit("/", 1)[1]
+        self.began = threading.Event()
+
+    def begin_with_the_first_job(self) -> None:
+        connection = psycopg2.connect(self._database_url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            found = 0
+            while not found:
+                cursor.execute("SELECT count(*) FROM job")
+                ((found,),) = cursor.fetchall()
+        connection.close()
+        self._execute(f"ALTER DATABASE {self._name} WITH ALLOW_CONNECTIONS false")
+        self._execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'"
+        )
+        self.began.set()
+
+    def end(self) -> None:
+        self._execute(f"ALTER DATABASE {self._name} WITH ALLOW_CONNECTIONS true")
+
+    def _execute(self, statement: str) -> None:
+        connection = psycopg2.connect(self._url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+
+
+@pytest.fixture
+def outage(stores: Settings, database_url: str) -> Iterator[Outage]:
+    outage = Outage(stores, database_url)
+    thread = threading.Thread(target=outage.begin_with_the_first_job)
+    thread.start()
+    yield outage
+    thread.join()
+    outage.end()
+
+
+def test_a_database_that_goes_away_during_the_wait_makes_no_error_of_what_was_accepted(
+    api: Api, outage: Outage
+) -> None:
+    answer = api.submit(("a.jpg", image()), wait=3, kind="detect")
+    assert outage.began.is_set()
+    job = accepted(answer)
+    assert answer.json["counts"]["total"] == 1
+    outage.end()
+    assert api.counts(job)["queued"] == 1
+
+
+def test_a_database_that_comes_back_during_the_wait_ends_it_with_the_result(
+    api: Api, outage: Outage, settings: Settings
+) -> None:
+    def work() -> None:
+        outage.began.wait(60)
+        outage.end()
+        with BackgroundWorker(settings):
+            done.wait(60)
+
+    done = threading.Event()
+    working = threading.Thread(target=work)
+    working.start()
+    answer = api.submit(("a.jpg", image()), wait=60, kind="detect")
+    done.set()
+    working.join()
+    assert answer.json["results"][0]["status"] == "no_face"
 
 
 def test_an_empty_field_of_a_form_counts_as_left_alone(api: Api) -> None:
@@ -131,9 +241,16 @@ def test_a_threshold_out_of_range_is_refused(api: Api, threshold: str) -> None:
         ({"kind": "detect", "gallery": NOWHERE}, "gallery"),
         ({"kind": "identify", "gallery": NOWHERE, "engine": "dlib-classic"}, "engine"),
         ({"kind": "identify", "gallery": "people"}, "gallery"),
-        ({"kind": "detect", "threshold": "nan"}, "threshold"),
-        ({"kind": "detect", "threshold": "near"}, "threshold"),
-        ({"kind": "detect", "top_k": "0"}, "top_k"),
+        ({"kind": "detect", "threshold": 0.5}, "threshold"),
+        ({"kind": "detect", "top_k": 5}, "top_k"),
+        ({"kind": "detect", "multiple_faces": "refuse"}, "multiple_faces"),
+        ({"kind": "verify", "gallery": NOWHERE, "subject": NOWHERE, "top_k": 5}, "top_k"),
+        ({"kind": "identify", "gallery": NOWHERE, "multiple_faces": "refuse"}, "multiple_faces"),
+        ({"kind": "enrol", "gallery": NOWHERE, "threshold": 0.5}, "threshold"),
+        ({"kind": "enrol", "gallery": NOWHERE, "top_k": 5}, "top_k"),
+        ({"kind": "identify", "gallery": NOWHERE, "threshold": "nan"}, "threshold"),
+        ({"kind": "identify", "gallery": NOWHERE, "threshold": "near"}, "threshold"),
+        ({"kind": "identify", "gallery": NOWHERE, "top_k": "0"}, "top_k"),
         ({"kind": "detect", "colour": "red"}, "colour"),
         ({"kind": "detect", "multiple_faces": "all"}, "multiple_faces"),
     ],
@@ -221,6 +338,25 @@ def test_an_open_enrolment_names_its_subjects_with_the_photos(api: Api) -> None:
     refused(api.send(path, shown), 422, "subject_required")
     refused(api.send(f"{path}?subject={NOWHERE}", shown), 404, "subject_not_found")
     assert api.send(f"{path}?subject={subject}", shown).json["accepted"] == 1
+
+
+@pytest.mark.parametrize("kind", ["identify", "verify", "enrol", "detect"])
+def test_photos_name_no_subject_that_their_job_is_not_about(api: Api, kind: str) -> None:
+    gallery = api.gallery()
+    obama, biden = api.subject(gallery, "obama"), api.subject(gallery, "biden")
+    wanted = {"kind": kind, "gallery": gallery, "subject": obama}
+    if kind in {"identify", "detect"}:
+        del wanted["subject"]
+    if kind == "detect":
+        del wanted["gallery"]
+    job = made(api.post("/v1/jobs", json=wanted))
+    path, shown = f"/v1/jobs/{job}/photos", ("a.jpg", image())
+    accepted(api.submit(shown, kind="detect"))  # Its bytes are known from now on.
+    refused(api.send(f"{path}?subject={biden}", [shown]), 422, "subject_not_allowed")
+    known = {"photos": [{"client_id": "a", "sha256": hashlib.sha256(shown[1]).hexdigest()}]}
+    refused(api.post(f"{path}?subject={biden}", json=known), 422, "subject_not_allowed")
+    if kind in {"verify", "enrol"}:
+        assert api.send(f"{path}?subject={obama}", [shown]).json["accepted"] == 1
 
 
 def test_results_come_in_pages_in_the_order_of_submission(

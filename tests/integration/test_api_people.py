@@ -89,7 +89,10 @@ def test_a_name_is_kept_as_it_is(api: Api, name: str) -> None:
     assert api.get(path, query_string={"name": name}).json["subjects"][0]["id"] == subject
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, "a\0b", "a\nb", "\x7f"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "  ", "x" * 256, "x" * 10_000, "a\0b", "a\nb", "\x7f", "a\x85b", "a\u202eb", "a\u2028b"],
+)
 def test_a_name_that_cannot_be_kept_is_refused(api: Api, name: str) -> None:
     refused(api.post("/v1/galleries", json={"name": name}), 422, "name_invalid")
     gallery = api.gallery()

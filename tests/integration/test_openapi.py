@@ -68,6 +68,13 @@ def test_a_body_of_two_kinds_says_so(spec: dict) -> None:
         assert set(content) == {"multipart/form-data", "application/json"}
 
 
+def test_the_page_to_try_it_sends_no_field_that_was_left_alone(spec: dict) -> None:
+    content = spec["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    assert {"kind", "top_k", "multiple_faces"} <= fields.keys()
+    assert [name for name, field in fields.items() if "default" in field] == []
+
+
 def test_who_can_wait_says_so(spec: dict) -> None:
     waiting = {
         name

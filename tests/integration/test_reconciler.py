@@ -1,5 +1,6 @@
 """The reconciler puts right what died half-way, and does no harm to what lives."""
 
+import datetime as dt
 import socket
 import threading
 import uuid
@@ -13,7 +14,7 @@ from ledger_kit import Kit, done, item, photo_of
 from sqlalchemy import func, select, text
 
 from db import erase, results, uploads
-from db.models import DoomedObject, Item, ItemState, JobState, Upload
+from db.models import DoomedObject, Item, ItemState, JobState, Photo, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -90,6 +91,20 @@ def test_an_upload_that_died_is_given_up_and_then_swept(
     reconciler.reconcile()
     assert list(store.keys(f"{upload_id}/")) == []
     assert count(kit, DoomedObject) == 0
+
+
+def test_a_job_that_was_not_to_be_kept_is_deleted_in_time(
+    kit: Kit, store: ObjectStore, reconciler: Reconciler
+) -> None:
+    minute = dt.timedelta(minutes=1)
+    kit.job(stored(kit, store, "kept"))
+    kit.job(stored(kit, store, "not yet"), keep_for=minute)
+    kit.job(stored(kit, store, "due"), keep_for=-minute)
+    kit.job(stored(kit, store, "due and open"), keep_for=-minute, seal=False)
+    reconciler.reconcile()
+    with transaction(kit.database) as session:
+        assert sorted(session.scalars(select(Item.name))) == ["kept", "not yet"]
+    assert count(kit, Photo) == 2
 
 
 def test_an_upload_under_way_is_left_alone(

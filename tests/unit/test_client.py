@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from http_kit import Answer, Scripted, scripted
 
+import cli.client
 from cli.client import ApiError, Client, PhotoFile, ServerAwayError
 
 REFUSED = {"status": 409, "code": "job_sealed", "detail": "the job takes no further photos"}
@@ -83,6 +84,21 @@ def test_a_server_that_only_fails_is_given_up_with_its_status() -> None:
         with pytest.raises(ServerAwayError, match="it answers 503"):
             client.job("j")
         assert len(script.asked) > 1
+
+
+def test_a_long_wait_is_told_once_and_a_short_one_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.client, "TELL_AFTER_S", 0.4)
+    away, back = (500, b""), (200, {"id": "j"})
+    told: list[str] = []
+    with scripted(away, back) as script, Client(script.url, tell=told.append) as client:
+        client.job("j")
+        assert told == []
+        script.answers = [away] * 6 + [back]
+        client.job("j")
+    (line,) = told
+    assert script.url in line
+    assert "it answers 500" in line
+    assert "waiting up to 120 s" in line
 
 
 def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The reference of errors lists every code that can be met, with its status, and no other."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -18,7 +19,8 @@ from db.ledger import SET_ASIDE
 from pipeline.errors import FaceBatchError, PhotoError
 from web.problems import _HTTP_CODES, _status_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "reference" / "errors.md"
 # Roots, which are never raised themselves.
 ROOTS = {one.code for one in (ConflictError, NotFoundError, PhotoError, UnavailableError)}
 # Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
@@ -52,6 +54,26 @@ def _sections() -> dict[str, list[list[str]]]:
                 [cell.strip(" `") for cell in line.strip("|").split(" | ")]
             )
     return sections
+
+
+def test_no_error_gets_a_code_but_that_of_its_class_or_the_servers() -> None:
+    # What a class does not have, the page cannot be compared with.
+    given = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+        for package in (cli, db, pipeline, web, workers)
+        for path in Path(package.__path__[0]).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id.endswith("Error")
+        and any(
+            isinstance(one, ast.Constant)
+            and isinstance(one.value, str)
+            and re.fullmatch(r"[a-z]+(_[a-z]+)+", one.value)
+            for one in (*node.args, *(keyword.value for keyword in node.keywords))
+        )
+    ]
+    assert given == []
 
 
 def test_the_page_lists_every_code_and_no_other() -> None:

@@ -1,5 +1,7 @@
 """The command match refuses bad arguments before it works for hours."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("people/anna.jpg", "photos/a.jpg", "empty/notes.txt"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("photos/a.jpg")
+    (tmp_path / "photos/broken.jpg").symlink_to("absent")
 
     def no_stack(_settings: object) -> None:
         raise AssertionError("a stack was started")
@@ -36,10 +40,15 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--people people --photos photos --out absent/r.jsonl", "cannot be written: No such file"),
         ("--people people --photos photos --out photos/a.jpg/r", "cannot be written: Not a dir"),
         ("--people people --photos photos --out photos", "is a directory"),
+        ("--people people --photos photos --out photos/a.jpg", "photos/a.jpg is one of the photos"),
+        ("--people people --photos photos --out people/anna.jpg", "is one of the photos"),
+        ("--people people --photos photos --out link", "link is one of the photos"),
         ("--people people --photos photos --threshold 0", "0.0 is not in the range"),
         ("--people people --photos photos --threshold 2.1", "2.1 is not in the range"),
         ("--people people --photos photos --threshold nan", "nan is not in the range"),
         ("--people people --photos photos --threshold near", "'near' is not a valid float"),
+        ("--people people --photos photos --threshold \u0660.\u0665", "not written in the digits"),
+        ("--people people --photos photos --top \u0665", "is not written in the digits 0 to 9"),
         ("--people people --photos photos --top 0", "0 is not in the range"),
         ("--people people --photos photos --multiple-faces all", "'all' is not one of"),
     ],
@@ -58,4 +67,31 @@ def test_a_run_that_fails_leaves_no_file_behind(folders: Path) -> None:
     arguments = ["--people", "people", "--photos", "photos", "--out", str(out)]
     done = CliRunner().invoke(match, arguments)
     assert "a stack was started" in str(done.exception)
-    assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty"}
+    assert {one.name for one in folders.iterdir()} == {"people", "photos", "empty", "link"}
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folders / "photos" / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: os.PathLike[str] | str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = CliRunner().invoke(match, ["--people", "people", "--photos", "photos"])
+    assert "photos/closed cannot be read: Permission denied; what is in it" in done.stderr
+    assert "a stack was started" in str(done.exception)
+
+
+def test_a_name_cannot_forge_a_line_of_the_warnings(folders: Path) -> None:
+    (folders / "photos" / "x\x1b[1A\nfacebatch: all is well").symlink_to(folders)
+    done = CliRunner().invoke(match, ["--people", "people", "--photos", "photos"])
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        "facebatch: photos/x\\x1b[1A\\nfacebatch: all is well is a link to a folder and was not "
+        "followed"
+    )

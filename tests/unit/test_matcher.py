@@ -15,6 +15,7 @@ from cli.matching import (
     MatchOptions,
     NobodyEnrolledError,
     ResultMissingError,
+    _client_id,
 )
 from cli.progress import LineSteps
 from cli.scan import find_people, find_photos
@@ -116,6 +117,13 @@ def test_a_result_that_is_missing_is_an_error_and_no_silence(match: Match) -> No
     match.add(match.photos, "a.jpg", "b.jpg", "c.jpg")
     match.api.lost = {"b.jpg"}
     with pytest.raises(ResultMissingError, match=r"b\.jpg"):
+        match.run()
+
+
+def test_a_missing_results_name_stays_on_its_line(match: Match) -> None:
+    match.add(match.photos, "\n.jpg")
+    match.api.lost = {_client_id("\n.jpg")}
+    with pytest.raises(ResultMissingError, match=r"for \\n\.jpg"):
         match.run()
 
 

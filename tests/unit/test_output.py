@@ -5,6 +5,8 @@ import io
 import json
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,37 @@ def test_a_file_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
 
 
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.touch(mode=0o600)
+    with whole_file(out) as file:
+        file.write("x")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def nobodys_folder() -> Iterator[Path]:
+    """A folder in which anybody may write, seen by somebody who may not write everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(before)
+
+
+def test_a_file_that_must_not_be_written_is_not_replaced(nobodys_folder: Path) -> None:
+    out = nobodys_folder / "out"
+    out.write_text("before")
+    out.chmod(0o400)
+    with pytest.raises(PermissionError), whole_file(out) as file:
+        file.write("after")
+    assert (list(nobodys_folder.iterdir()), out.read_text()) == ([out], "before")
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     link = tmp_path / "out"
@@ -212,3 +245,13 @@ def test_the_table_lines_up_and_says_who_is_unknown() -> None:
         "none.jpg         -     (no_face)       -",
         "bad.jpg          -     (not_an_image)  -",
     ]
+
+
+def test_a_name_cannot_forge_a_row_of_the_table() -> None:
+    forged = MatchedFace(
+        face=0, box=(1, 2, 3, 4), subject="\x1b[2Ka\nb", distance=0.1, candidates=()
+    )
+    lines = table([photo("x\x1b[1A\nobama.jpg", forged), photo("\r.jpg", status="no_face")])
+    assert len(lines.splitlines()) == 4
+    assert lines.replace("\n", "").isprintable()
+    assert "x\\x1b[1A\\nobama.jpg" in lines

@@ -1,7 +1,9 @@
 """Folders of people and of photos are read as a user would."""
 
+import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,15 +74,43 @@ def test_a_folder_with_nothing_to_work_on_is_refused(tmp_path: Path, find: objec
             find(tmp_path / folder)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "closed/b.jpg")
-    (tmp_path / "closed").chmod(0)
-    try:
-        with pytest.raises(FolderError, match="closed cannot be read: Permission denied"):
-            find_photos(tmp_path)
-    finally:
-        (tmp_path / "closed").chmod(0o700)
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Closes a folder to everybody: what its mode says, root would not be told."""
+    scandir = os.scandir
+
+    def close(folder: Path) -> None:
+        def refusing(path: os.PathLike[str] | str) -> object:
+            if Path(path) == folder:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+
+    return close
+
+
+@pytest.mark.parametrize("find", [find_photos, find_people])
+def test_a_folder_that_cannot_be_read_is_refused(
+    tmp_path: Path, closed: Callable[[Path], None], find: object
+) -> None:
+    touch(tmp_path, "a.jpg")
+    closed(tmp_path)
+    with pytest.raises(FolderError, match=f"{tmp_path} cannot be read: Permission denied"):
+        find(tmp_path)
+
+
+def test_one_folder_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path, closed: Callable[[Path], None]
+) -> None:
+    touch(tmp_path, "a.jpg", "closed/b.jpg", "open/c.jpg")
+    closed(tmp_path / "closed")
+    reason = f"{tmp_path / 'closed'} cannot be read: Permission denied"
+    photos = find_photos(tmp_path)
+    assert (photos.relative, photos.unreadable) == (("a.jpg", "open/c.jpg"), (reason,))
+    people = find_people(tmp_path)
+    assert (list(people.photos), people.empty) == (["a", "open"], ())
+    assert people.unreadable == (reason,)
 
 
 def test_a_person_is_a_folder_or_a_file_or_both(tmp_path: Path) -> None:

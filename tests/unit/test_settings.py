@@ -228,6 +228,22 @@ def test_no_secret_is_in_an_error(source: Source, wrong: dict[str, str]) -> None
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+def test_host_names_are_compared_without_case_and_blanks(source: Source) -> None:
+    names = source(FACEBATCH_TRUSTED_HOSTS="Faces.Example, [::1]").trusted_host_names
+    assert names == {"faces.example", "[::1]"}
+
+
+def test_the_local_stack_answers_to_this_machines_own_names(source: Source) -> None:
+    assert source().trusted_host_names == {"127.0.0.1", "localhost", "[::1]"}
+
+
+@pytest.mark.parametrize(
+    "hosts", ["http://faces.example", "faces.example:80", "a,,b", "*.b", "::1"]
+)
+def test_a_host_name_is_a_name_and_no_more(source: Source, hosts: str) -> None:
+    assert "FACEBATCH_TRUSTED_HOSTS" in source.refusal(FACEBATCH_TRUSTED_HOSTS=hosts)
+
+
 def test_settings_cannot_be_changed(source: Source) -> None:
     with pytest.raises(ValidationError):
         source().port = 1

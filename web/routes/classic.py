@@ -1,9 +1,11 @@
 """The classic endpoints: the bodies that clients of small synchronous face services know.
 
 Behind them is the same ledger and queue; they wait for their job. The photo of a recognition is
-deleted with its job once the answer is known: nobody could ask for either again.
+deleted with its job once the answer is known: nobody could ask for either again. Where the process
+dies before that, the reconciler deletes them a few minutes later.
 """
 
+import datetime as dt
 import uuid
 from dataclasses import replace
 from http import HTTPStatus
@@ -13,11 +15,12 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import erase, galleries, results, subjects
-from db.errors import DuplicateSubjectError
+from db import erase, galleries, jobs, results, subjects
+from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
 from db.jobs import checked_threshold
 from db.models import ItemState, JobKind
+from db.retry import retrying
 from db.session import transaction
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, NewItem, NewJob, SubjectView
@@ -34,6 +37,9 @@ from web.waiting import MAX_WAIT_S, finished_job
 
 api = APIBlueprint("classic", __name__, abp_tags=[CLASSIC])
 IMAGE = "image"
+KEPT = dt.timedelta(minutes=5)
+"""Far longer than any answer takes; then a job whose request died is deleted."""
+FAREWELL_S = 10.0
 ENDPOINTS = {
     "GET /": "this list",
     "GET /health": "whether the service works",
@@ -76,7 +82,7 @@ def index() -> Response:
 def read_health() -> Response:
     """Say whether the service works."""
     here = services()
-    parts = health.parts(here)
+    parts = here.health.parts()
     healthy = set(parts.values()) == {health.CONNECTED}
     body: dict[str, Any] = {
         "status": "healthy" if healthy else "unhealthy",
@@ -118,13 +124,13 @@ def register() -> Response:
         if _named(here, gallery_id, name):
             raise DuplicateSubjectError(DUPLICATE)
         photo = replace(_one_photo(arrived), new_subject=name)
-        new = NewJob(kind=JobKind.ENROL, gallery_id=gallery_id)
-        job_id = submit(here, new, replace(arrived, photos=(photo,)))
-    _ended_item(here, job_id)
+        new = NewJob(kind=JobKind.ENROL, gallery_id=gallery_id, keep_for=KEPT)
+        job = submit(here, new, replace(arrived, photos=(photo,)))
+    item = _ended_item(here, job.id)
     return jsonify(
         status="success",
         message=f"User '{name}' registered successfully",
-        user_id=_named(here, gallery_id, name)[0].number,
+        user_id=_number(here, gallery_id, item),
         name=name,
         embedding_dimension=here.settings.embedding_dimension,
     )
@@ -145,10 +151,14 @@ def recognize(query: RecognizeQuery) -> Response:
         if arrived.fields:
             raise InvalidRequestError(f"no form field '{min(arrived.fields)}' is taken here")
         new = NewJob(
-            kind=JobKind.IDENTIFY, gallery_id=gallery_id, threshold_distance=threshold, top_k=1
+            kind=JobKind.IDENTIFY,
+            gallery_id=gallery_id,
+            threshold_distance=threshold,
+            top_k=1,
+            keep_for=KEPT,
         )
-        job_id = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
-    face = max(_ended_item(here, job_id).faces, key=_area_px)
+        job = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
+    face = max(_ended_item(here, job.id).faces, key=_area_px)
     return jsonify(_recognized(face, threshold))
 
 
@@ -198,17 +208,22 @@ def _one_photo(arrived: Received) -> NewItem:
     return photo
 
 
+def _number(here: Services, gallery_id: uuid.UUID, item: ItemView) -> int:
+    """The number of the subject that the item has made."""
+    if item.subject_id is None:
+        raise SubjectNotFoundError("the user was deleted at this very moment; register it again")
+    with transaction(here.database) as session:
+        return subjects.get_subject(session, here.tenant_id, gallery_id, item.subject_id).number
+
+
 def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
     """The job's one item with its faces; the job is deleted, whatever became of it.
 
     Raises what failed, `NoFaceError`, or `StillWorkingError` where it takes too long.
     """
-    job = finished_job(here, job_id, wait_s=MAX_WAIT_S)
-    with transaction(here.database) as session:
-        (item,) = results.job_items(session, here.tenant_id, job_id)
-        # An unfinished job is cancelled on the way, so that nothing of it comes later.
-        erase.delete_job(session, here.tenant_id, job_id)
-    if not job.finished:
+    finished_job(here, job_id, wait_s=MAX_WAIT_S)
+    item = retrying(lambda: _taken_item(here, job_id), for_s=FAREWELL_S)
+    if item.state is ItemState.CANCELLED:
         raise StillWorkingError("the answer takes too long; try again later")
     if item.error_code:
         raise _refusal(item.error_code, item.error_detail or "")
@@ -217,7 +232,18 @@ def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
     return item
 
 
+def _taken_item(here: Services, job_id: uuid.UUID) -> ItemView:
+    """The item as it stands, with no way left for it to change, and its job deleted."""
+    with transaction(here.database) as session:
+        jobs.cancel_job(session, here.tenant_id, job_id)
+        (item,) = results.job_items(session, here.tenant_id, job_id)
+        erase.delete_job(session, here.tenant_id, job_id)
+        return item
+
+
 def _refusal(code: str, detail: str) -> FaceBatchError:
+    if code == "several_faces":
+        detail = "the photo shows several faces; crop it to one"
     for kind in (DuplicateSubjectError, FileTooLargeError):
         if kind.code == code:
             return kind(detail)

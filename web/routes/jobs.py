@@ -25,6 +25,7 @@ from web.schemas import (
     PageQuery,
     PreferHeader,
     ResultsOut,
+    as_json,
 )
 from web.services import services
 from web.submitting import new_job, submit
@@ -48,11 +49,11 @@ api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
 def create_job(header: PreferHeader) -> Response:
     """Submit a job."""
     if request.is_json:
-        return _open_job(JobIn.model_validate(request.get_json()))
+        return _open_job(as_json(JobIn, request.get_json()))
     here = services()
     with received(here, request, photo_field="photos") as arrived:
-        job_id = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
-    return job_answer(here, job_id, header)
+        job = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
+    return job_answer(here, job, header)
 
 
 def _open_job(wanted: JobIn) -> Response:
@@ -92,9 +93,9 @@ def list_jobs(query: PageQuery) -> Response:
 def add_photos(path: JobPath, query: AddQuery) -> Response:
     """Add photos to an open job."""
     if request.is_json:
-        return _add_known(path, query, KnownPhotosIn.model_validate(request.get_json()))
+        return _add_known(path, query, as_json(KnownPhotosIn, request.get_json()))
     here = services()
-    with received(here, request, photo_field="photos") as arrived:
+    with received(here, request, photo_field="photos", named=True) as arrived:
         if arrived.fields:
             raise InvalidRequestError(
                 f"no form field is taken here, and '{min(arrived.fields)}' came"
@@ -139,7 +140,8 @@ def seal_job(path: JobPath, header: PreferHeader) -> Response:
     here = services()
     with transaction(here.database) as session:
         jobs.seal_job(session, here.tenant_id, path.job_id)
-    return job_answer(here, path.job_id, header)
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+    return job_answer(here, job, header)
 
 
 @api.get(

@@ -118,5 +118,5 @@ def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
             subject_id=path.subject_id,
             multiple_faces=wanted.multiple_faces,
         )
-        job_id = submit(here, new, arrived)
-    return job_answer(here, job_id, header)
+        job = submit(here, new, arrived)
+    return job_answer(here, job, header)

@@ -7,9 +7,9 @@ import structlog
 from db.errors import UnavailableError
 from db.ledger import Claim, claim, release
 from db.record import Outcome, record
+from db.retry import retrying
 from db.session import transaction
 from workers.context import WorkerContext
-from workers.retry import retrying
 from workers.stages.compute import compute
 from workers.stages.lease import Lease
 

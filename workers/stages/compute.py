@@ -12,6 +12,7 @@ from db.extractions import load_extractions
 from db.ledger import Claim
 from db.models import ItemState, JobKind, MultipleFaces
 from db.record import EnrolFace, Outcome
+from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
 from pipeline.decode import decode
@@ -20,7 +21,6 @@ from pipeline.engines.base import EMBED_BATCH_CHIPS, Engine
 from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
 from pipeline.faces import Box, DetectedPhoto, PhotoFaces
 from workers.context import WorkerContext
-from workers.retry import retrying
 from workers.stages.lease import Lease
 
 log = structlog.get_logger()

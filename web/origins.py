@@ -1,0 +1,47 @@
+"""Who may be meant and who may ask: the host names we answer to, and pages of our own alone.
+
+A browser lets any page send a form anywhere, and a page whose name is made to resolve to this
+machine (DNS rebinding) even read the answers. Neither has our name in both `Host` and `Origin`.
+"""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, request
+
+from web.errors import HostUntrustedError, OriginUntrustedError
+
+ANY = "*"
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def guard(app: Flask, trusted: frozenset[str]) -> None:
+    """Refuses requests for other hosts than the `trusted`, and changes that other pages ask for."""
+
+    def check() -> None:
+        _check_host(request, trusted)
+        _check_origin(request)
+
+    if ANY not in trusted:
+        app.before_request(check)
+
+
+def _check_host(asked: Request, trusted: frozenset[str]) -> None:
+    if _name(asked.host) not in trusted:
+        raise HostUntrustedError(
+            "this server does not answer to that host name; see FACEBATCH_TRUSTED_HOSTS"
+        )
+
+
+def _check_origin(asked: Request) -> None:
+    """A browser names the page that asks; programs, which send no `Origin`, are not concerned."""
+    origin = asked.headers.get("Origin")
+    if asked.method in SAFE or origin is None:
+        return
+    if urlsplit(origin).netloc.lower() != asked.host.lower():
+        raise OriginUntrustedError("a page of another origin may not change anything here")
+
+
+def _name(host: str) -> str:
+    """Without the port; an IPv6 address keeps its brackets."""
+    name, bracket, _ = host.partition("]") if host.startswith("[") else host.partition(":")
+    return (name + bracket if bracket == "]" else name).lower()
