@@ -45,7 +45,7 @@ def delete_subject(
     get_subject(session, tenant_id, gallery_id, subject_id)
     _cancel_open_items(session, subject_id)
     photos = _templates_photos(session, subject_id) | _photos_of_enrolments(session, subject_id)
-    # Photos before the subject: the same order in which workers lock them when they record.
+    # Photos before the subject: the same order in which all others lock them.
     _lock_photos(session, tenant_id, photos)
     found = select(Subject.id).where(
         Subject.tenant_id == tenant_id,
@@ -67,12 +67,15 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
     Raises `GalleryNotFoundError`.
     """
     photos = _delete_jobs_of(session, tenant_id, gallery_id)
+    # The jobs that enrolled them may be long deleted.
+    photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
+    # Photos before the gallery: the same order in which all others lock them.
+    _lock_photos(session, tenant_id, photos)
     found = select(Gallery.id).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
     if session.scalars(found.with_for_update()).one_or_none() is None:
         raise GalleryNotFoundError("there is no such gallery")
     # Jobs that were made before the gallery was locked; from here on none is, and no template.
     photos |= _delete_jobs_of(session, tenant_id, gallery_id)
-    # The jobs that enrolled them may be long deleted.
     photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
     session.execute(delete(Gallery).where(Gallery.id == gallery_id))
     _delete_unused_photos(session, tenant_id, photos)

@@ -94,6 +94,12 @@ class DatabaseUnavailableError(UnavailableError):
     code = "database_unavailable"
 
 
+class ConflictingChangesError(UnavailableError):
+    """Somebody changed the same rows at the same moment; nothing of this change happened."""
+
+    code = "conflicting_changes"
+
+
 class StorageUnavailableError(UnavailableError):
     """The bucket does not answer."""
 

@@ -111,15 +111,26 @@ def add_known_items(
 
     Raises what `add_items` raises.
     """
-    query = select(Photo.sha256).where(
-        Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items})
-    )
     # The job before the photos, as whoever deletes a job with its photos locks them.
     _lock_job(session, tenant_id, job_id)
-    # KEY SHARE: the photos cannot be deleted before the items that need them are there.
-    known = set(session.scalars(query.with_for_update(read=True, key_share=True)))
+    known = hold_known_photos(session, tenant_id, items)
     add_items(session, tenant_id, job_id, [item for item in items if item.sha256 in known])
     return [item for item in items if item.sha256 not in known]
+
+
+def hold_known_photos(session: Session, tenant_id: int, items: Sequence[NewItem]) -> set[bytes]:
+    """The hashes of those photos that the tenant has; none is deleted before the commit.
+
+    Whoever makes a job with photos calls this first: the job holds its gallery and its subject,
+    and all others lock photos before those.
+    """
+    query = (
+        select(Photo.sha256)
+        .where(Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items}))
+        # In order, as whoever deletes them locks them.
+        .order_by(Photo.id)
+    )
+    return set(session.scalars(query.with_for_update(read=True, key_share=True)))
 
 
 def seal_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:

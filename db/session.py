@@ -1,7 +1,8 @@
 """Connections and transactions."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Engine, create_engine, text
@@ -9,9 +10,14 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from db.errors import DatabaseUnavailableError
+from db.errors import ConflictingChangesError, DatabaseUnavailableError
 
-__all__ = ["Database", "Session", "make_database", "ping", "transaction"]
+__all__ = ["Database", "Session", "make_database", "ping", "retried", "transaction"]
+
+T = TypeVar("T")
+TRIES = 3
+ROLLED_BACK = {"40001", "40P01"}
+"""What PostgreSQL says of a transaction that it gave up for another's sake, in a deadlock say."""
 
 Database = Engine
 """A pool of connections to one database."""
@@ -45,14 +51,18 @@ def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 
 def transaction(database: Database) -> Iterator[Session]:
     """A session whose work is committed at the end, or rolled back where an error leaves it.
 
-    Raises `DatabaseUnavailableError` where the server is away, no connection is free, or the
-    server chose this transaction as the victim of a deadlock: what was asked for did not happen,
-    or nobody knows; try again.
+    Raises `ConflictingChangesError` where the server gave this transaction up for another's sake:
+    nothing of it happened. Raises `DatabaseUnavailableError` where the server is away or no
+    connection is free: it did not happen, or nobody knows. Trying again helps with both.
     """
     try:
         with Session(database, expire_on_commit=False) as session, session.begin():
             yield session
     except (OperationalError, InterfaceError) as exc:
+        if getattr(exc.orig, "pgcode", None) in ROLLED_BACK:
+            raise ConflictingChangesError(
+                "others changed the same things at the same moment; try again"
+            ) from exc
         raise DatabaseUnavailableError("the database does not answer") from exc
     except PoolTimeoutError as exc:
         raise DatabaseUnavailableError("all connections to the database are in use") from exc
@@ -60,6 +70,19 @@ def transaction(database: Database) -> Iterator[Session]:
         if exc.connection_invalidated:
             raise DatabaseUnavailableError("the database connection broke") from exc
         raise
+
+
+def retried(database: Database, work: Callable[[Session], T]) -> T:
+    """What `work` returns, once its transaction is committed.
+
+    It runs again from the start, in a new transaction, where the server gave it up for another's
+    sake. Raises what `transaction` raises.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConflictingChangesError), transaction(database) as session:
+            return work(session)
+    with transaction(database) as session:
+        return work(session)
 
 
 def ping(database: Database) -> None:

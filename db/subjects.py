@@ -78,11 +78,19 @@ def rename_subject(
     session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID, *, name: str
 ) -> SubjectView:
     """Gives the subject another name; raises `SubjectNotFoundError`, `DuplicateSubjectError`."""
+    get_subject(session, tenant_id, gallery_id, subject_id)
+    taken = select(Subject.id).where(
+        Subject.gallery_id == gallery_id, Subject.name == name, Subject.id != subject_id
+    )
+    # Asked first: a server writes the statements that it refuses, and with them names, to its log.
+    if session.scalars(taken).one_or_none() is not None:
+        raise DuplicateSubjectError(DUPLICATE)
     statement = update(Subject).where(
         Subject.tenant_id == tenant_id,
         Subject.gallery_id == gallery_id,
         Subject.id == subject_id,
     )
+    # Somebody may take the name between the two.
     try:
         with session.begin_nested():
             session.execute(statement.values(name=name))

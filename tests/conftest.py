@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.sample import Sample, SampleError, prepare_sample
-from cli.stack.home import open_home
+from cli.stack.home import Home, open_home
 from cli.stack.ports import FreePorts
 from cli.stack.stores import own_stores, running
 from db.settings import Settings, load_settings
@@ -38,10 +38,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 @pytest.fixture(scope="session")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stores_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Where the servers of `stores` keep their data and their logs."""
+    return open_home(tmp_path_factory.mktemp("stores") / "home")
+
+
+@pytest.fixture(scope="session")
+def stores(stores_home: Home) -> Iterator[Settings]:
     """Settings that lead to a PostgreSQL, a Valkey and a SeaweedFS of this test process's own."""
-    home = open_home(tmp_path_factory.mktemp("stores") / "home")
-    settings, parts = own_stores(load_settings({}, dotenv=None), home, FreePorts())
-    with running(parts, home):
+    settings, parts = own_stores(load_settings({}, dotenv=None), stores_home, FreePorts())
+    with running(parts, stores_home):
         ObjectStore.from_settings(settings).ensure_bucket()
         yield settings

@@ -1,7 +1,7 @@
 """Submissions: received photos become a job in one transaction."""
 
 from db import jobs
-from db.session import transaction
+from db.session import Session, retried
 from db.views import JobView, NewJob
 from web.accepting import Received
 from web.schemas import JobIn
@@ -10,12 +10,16 @@ from web.services import Services
 
 def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     """Makes a job of the photos that takes no others; returns it once it is committed."""
-    with transaction(services.database) as session:
+
+    def work(session: Session) -> JobView:
+        jobs.hold_known_photos(session, services.tenant_id, arrived.photos)
         job_id = jobs.create_job(session, services.tenant_id, new)
         jobs.add_items(session, services.tenant_id, job_id, arrived.photos)
         jobs.seal_job(session, services.tenant_id, job_id)
         arrived.settle(session)
         return jobs.get_job(session, services.tenant_id, job_id)
+
+    return retried(services.database, work)
 
 
 def new_job(wanted: JobIn) -> NewJob:

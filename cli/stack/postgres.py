@@ -40,6 +40,8 @@ def postgres(home: Home, port: int, *, max_connections: int = 100) -> Part:
             "postgres",
             *("-D", str(_data(home)), "-h", LOOPBACK, "-p", str(port), "-k", ""),
             *("-c", f"max_connections={max_connections}"),
+            # Details and statements have names in them, which are to be in no log.
+            *("-c", "log_error_verbosity=terse", "-c", "log_min_error_statement=panic"),
         ),
         environ=environ,
         address=f"{LOOPBACK}:{port}",

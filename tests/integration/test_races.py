@@ -26,7 +26,7 @@ from db.models import (
 )
 from db.record import EnrolFace
 from db.session import Session, transaction
-from db.views import NewJob
+from db.views import NewItem, NewJob
 
 
 def count(kit: Kit, table: type) -> int:
@@ -237,6 +237,32 @@ def test_adding_known_photos_and_deleting_their_job_do_not_wait_in_a_ring(
         session.execute(text("SET LOCAL lock_timeout = '3s'"))
         session.execute(select(Photo.id).with_for_update())
     assert adding.result() == []
+
+
+def test_submitting_known_bytes_and_deleting_their_gallery_do_not_wait_in_a_ring(
+    kit: Kit, second: Second
+) -> None:
+    gallery_id = kit.gallery()
+    kit.enrol(gallery_id, "anna", seed=1)
+    with transaction(kit.database) as session:
+        # As a submission does: the photos, then the gallery.
+        jobs.hold_known_photos(session, kit.tenant_id, [item("anna-1")])
+        deleting = second.begin(
+            lambda other: erase.delete_gallery(other, kit.tenant_id, gallery_id)
+        )
+        session.execute(text("SET LOCAL lock_timeout = '3s'"))
+        session.execute(select(Gallery.id).with_for_update(read=True, key_share=True))
+    deleting.result()
+    assert [count(kit, table) for table in (Gallery, Job, Photo)] == [0, 0, 0]
+
+
+def test_photos_that_the_tenant_has_are_held_by_their_hash(kit: Kit, stranger: Kit) -> None:
+    kit.job(item("a"))
+    stranger.job(item("b"))
+    refused = NewItem(name="c", error_code="empty_file", error_detail="x")
+    with transaction(kit.database) as session:
+        held = jobs.hold_known_photos(session, kit.tenant_id, [item("a"), item("b"), refused])
+        assert held == {item("a").sha256}
 
 
 def test_an_item_that_a_lower_limit_of_attempts_strands_is_set_aside(kit: Kit) -> None:

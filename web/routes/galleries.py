@@ -6,7 +6,7 @@ from flask import Response, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, galleries
-from db.session import transaction
+from db.session import retried, transaction
 from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from web.answers import answer
 from web.openapi import GALLERIES, problems
@@ -62,6 +62,8 @@ def read_gallery(path: GalleryPath) -> Response:
 def delete_gallery(path: GalleryPath) -> Response:
     """Delete a gallery with its subjects, its jobs and all photos that nothing else needs."""
     here = services()
-    with transaction(here.database) as session:
-        erase.delete_gallery(session, here.tenant_id, path.gallery_id)
+    retried(
+        here.database,
+        lambda session: erase.delete_gallery(session, here.tenant_id, path.gallery_id),
+    )
     return Response(status=HTTPStatus.NO_CONTENT)

@@ -7,7 +7,7 @@ from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, jobs
-from db.session import transaction
+from db.session import retried, transaction
 from db.views import NewItem
 from web.accepting import checked_file_name, received
 from web.answers import answer, job_answer, results_page, until_finished
@@ -186,6 +186,5 @@ def cancel_job(path: JobPath) -> Response:
 def delete_job(path: JobPath) -> Response:
     """Delete a job with its results, and its photos where nothing else needs them."""
     here = services()
-    with transaction(here.database) as session:
-        erase.delete_job(session, here.tenant_id, path.job_id)
+    retried(here.database, lambda session: erase.delete_job(session, here.tenant_id, path.job_id))
     return Response(status=HTTPStatus.NO_CONTENT)

@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, subjects
 from db.models import JobKind, MultipleFaces
-from db.session import transaction
+from db.session import retried, transaction
 from db.views import NewJob
 from web.accepting import received
 from web.answers import answer, job_answer
@@ -92,8 +92,12 @@ def rename_subject(path: SubjectPath, body: SubjectIn) -> Response:
 def delete_subject(path: SubjectPath) -> Response:
     """Delete a subject: its templates, its place in all results, and its enrolment photos."""
     here = services()
-    with transaction(here.database) as session:
-        erase.delete_subject(session, here.tenant_id, path.gallery_id, path.subject_id)
+    retried(
+        here.database,
+        lambda session: erase.delete_subject(
+            session, here.tenant_id, path.gallery_id, path.subject_id
+        ),
+    )
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
