@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_ctrl_c_while_the_stack_starts_stops_it(place: Place, sample: Sample) ->
     assert place.leftovers() == []
 
 
+@pytest.fixture
+def _heeding_sighup() -> Iterator[None]:
+    """A run that was itself started with nohup would hand that on to the command."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_heeding_sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_match_that_is_told_to_end_leaves_no_file_and_no_work_behind(
     served: Place, archive: Path, sample: Sample, tmp_path: Path, number: signal.Signals
