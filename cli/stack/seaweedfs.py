@@ -74,6 +74,8 @@ def seaweedfs(home: Home, ports: WeedPorts, bucket: str) -> Part:
             **bare_environ(home.path, user_home=home.seaweedfs),
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": secret_key(home),
+            # Deleted bytes stay in a volume until it is rewritten: at any of them, not at a third.
+            "WEED_MAINTENANCE_VACUUM_GARBAGE_THRESHOLD": "0.000001",
         },
         address=f"{LOOPBACK}:{ports.s3}",
         is_ready=lambda _pid: all(
