@@ -1,5 +1,6 @@
 """Jobs: accepting photos into the ledger, reading where a job stands, ending it."""
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Sequence
@@ -233,7 +234,12 @@ def cancel_abandoned(session: Session, older_than: dt.timedelta) -> list[uuid.UU
         )
         .limit(100)
     ).all()
-    return [job_id for tenant_id, job_id in rows if cancel_job(session, tenant_id, job_id)]
+    cancelled = []
+    for tenant_id, job_id in rows:
+        with contextlib.suppress(JobNotFoundError):  # Its owner was just deleting it.
+            if cancel_job(session, tenant_id, job_id):
+                cancelled.append(job_id)
+    return cancelled
 
 
 def _write_completion(session: Session, tenant_id: int, job_ids: Sequence[uuid.UUID]) -> None:
