@@ -19,8 +19,8 @@ from web.services import EXTENSION, Services
 log = structlog.get_logger()
 DESCRIPTION = """Who is in these photos? Put people into a gallery, submit photos, poll the job.
 
-Every error is `application/problem+json` with a stable `code`. Boxes and landmarks are in pixels
-of the upright photo. Distances are L2: lower is closer."""
+A route's errors are `application/problem+json` with a stable `code`. Boxes and landmarks are in
+pixels of the upright photo. Distances are L2: lower is closer."""
 
 
 class InOrder(DefaultJSONProvider):

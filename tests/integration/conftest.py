@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
+import redis
 from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
 from pydantic import SecretStr
@@ -101,3 +102,13 @@ def worker(settings: Settings) -> Iterator[BackgroundWorker]:
 def local(database: Database) -> Kit:
     """The tenant for whom the API works, seen from inside."""
     return _kit(database, LOCAL_TENANT)
+
+
+@pytest.fixture
+def queue(settings: Settings) -> Iterator[redis.Redis]:
+    """The run's Valkey, empty before and after."""
+    client = redis.Redis.from_url(settings.redis_url.get_secret_value())
+    client.flushall()
+    yield client
+    client.flushall()
+    client.close()

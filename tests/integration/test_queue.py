@@ -35,15 +35,6 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def queue(settings: Settings) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(settings.redis_url.get_secret_value())
-    client.flushall()
-    yield client
-    client.flushall()
-    client.close()
-
-
-@pytest.fixture
 def dispatcher(kit: Kit, settings: Settings, queue: redis.Redis) -> Dispatcher:
     return Dispatcher(settings, kit.database, make_celery(settings))
 

@@ -34,15 +34,6 @@ def reconciler(kit: Kit, settings: Settings, store: ObjectStore) -> Reconciler:
     return Reconciler(settings, kit.database, store)
 
 
-@pytest.fixture
-def queue(settings: Settings) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(settings.redis_url.get_secret_value())
-    client.flushall()
-    yield client
-    client.flushall()
-    client.close()
-
-
 def execute(kit: Kit, statement: str) -> None:
     with transaction(kit.database) as session:
         session.execute(text(statement))
