@@ -1,40 +1,35 @@
-"""The engines by name, as plain data: importable where no model may be loaded."""
+"""The engines that there are, by name: those whose folder below `pipeline/engines` has a spec."""
 
-from dataclasses import dataclass
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
+from pipeline.engine_spec import EngineSpec
 from pipeline.errors import EngineUnknownError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSpec:
-    """What everyone must know of an engine without loading it."""
-
-    name: str
-    version: str
-    """Changes with every parameter that changes a number. Embeddings of two versions never meet."""
-    dimension: int
-    """Length of the embedding."""
-    threshold_distance: float
-    """L2 distance up to which two embeddings are taken for one person by default."""
-    max_distance: float
-    """Largest L2 distance that two embeddings can have; a threshold beyond it means nothing."""
+__all__ = ["DEFAULT_ENGINE", "ENGINE_SPECS", "EngineSpec", "engine_module", "engine_spec"]
 
 
-DLIB_CLASSIC = EngineSpec(
-    name="dlib-classic",
-    version="1",
-    dimension=128,
-    threshold_distance=0.6,
-    max_distance=2.0,
-)
-"""HOG with one upsampling, five landmarks, dlib's ResNet: what face_recognition computes.
+def engine_module(name: str) -> str:
+    """The package of the engine called `name`."""
+    return f"pipeline.engines.{name.replace('-', '_')}"
 
-Version 1 upsamples photos of at most 25 megapixels; larger ones are searched as they are, because
-upsampling quadruples memory.
-"""
 
-ENGINE_SPECS = {spec.name: spec for spec in (DLIB_CLASSIC,)}
-DEFAULT_ENGINE = DLIB_CLASSIC
+def _found() -> Mapping[str, EngineSpec]:
+    folder = Path(__file__).parent / "engines"
+    specs = [_spec(path.parent.name) for path in sorted(folder.glob("*/spec.py"))]
+    return MappingProxyType({spec.name: spec for spec in specs})
+
+
+def _spec(folder: str) -> EngineSpec:
+    spec = importlib.import_module(f"pipeline.engines.{folder}.spec").SPEC
+    if not isinstance(spec, EngineSpec) or spec.name.replace("-", "_") != folder:
+        raise TypeError(f"pipeline/engines/{folder}/spec.py has no SPEC of that name")
+    return spec
+
+
+ENGINE_SPECS = _found()
 
 
 def engine_spec(name: str) -> EngineSpec:
@@ -44,3 +39,6 @@ def engine_spec(name: str) -> EngineSpec:
     except KeyError:
         known = ", ".join(sorted(ENGINE_SPECS))
         raise EngineUnknownError(f"no engine is called {name!r}; there are: {known}") from None
+
+
+DEFAULT_ENGINE = engine_spec("dlib-classic")

@@ -6,7 +6,7 @@ from typing import Self
 from db.session import Database, make_database
 from db.settings import Settings
 from db.storage import ObjectStore
-from pipeline.engines import load_engine
+from pipeline.loader import load_engine
 from pipeline.specs import DEFAULT_ENGINE
 
 

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from pipeline.decode import decode
-from pipeline.engines import load_engine
 from pipeline.errors import (
     EmptyFileError,
     ImageTooLargeError,
@@ -26,6 +25,7 @@ from pipeline.errors import (
     UnsupportedFormatError,
 )
 from pipeline.faces import RgbImage
+from pipeline.loader import load_engine
 
 MAX_PIXELS = 1_000_000
 ORIENTATION = 0x0112

@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.engines import dlib_classic, load_engine
-from pipeline.engines.base import EMBED_BATCH_CHIPS, Engine
-from pipeline.engines.dlib_classic.detector import HogDetector
+from pipeline.detectors.hog import HogDetector
+from pipeline.engine import EMBED_BATCH_CHIPS, Engine
+from pipeline.engines.dlib_classic import engine as dlib_classic
 from pipeline.errors import ModelFileError
 from pipeline.faces import Box, DetectedPhoto, PhotoFaces, RgbImage
-from pipeline.specs import DLIB_CLASSIC
+from pipeline.loader import load_engine
+from pipeline.specs import engine_spec
 
 MODELS = Path(str(files("face_recognition_models"))) / "models"
 # The partial face's box reaches over the photo's left edge.
@@ -85,7 +86,7 @@ def test_a_face_carries_everything_in_the_documented_shape(
     assert (photo.height_px, photo.width_px) == images[0].shape[:2]
     assert len(photo.faces) == 2
     for face in photo.faces:
-        assert face.embedding.shape == (DLIB_CLASSIC.dimension,)
+        assert face.embedding.shape == (engine_spec("dlib-classic").dimension,)
         assert face.embedding.dtype == np.float32
         assert len(face.landmarks) == 5
         assert all(0 <= x < photo.width_px and 0 <= y < photo.height_px for x, y in face.landmarks)
@@ -141,9 +142,7 @@ def test_a_photo_over_the_cap_is_searched_without_upsampling(
     small = np.ascontiguousarray(images[2][::2, ::2])
     assert isinstance(engine.detector, HogDetector)
     upsampled = engine.detector.detect(small)
-    monkeypatch.setattr(
-        "pipeline.engines.dlib_classic.detector.UPSAMPLED_MAX_PIXELS", small.size // 3 - 1
-    )
+    monkeypatch.setattr("pipeline.detectors.hog.UPSAMPLED_MAX_PIXELS", small.size // 3 - 1)
     plain = engine.detector.detect(small)
     boxes, _, _ = dlib.get_frontal_face_detector().run(small, 0, 0.0)
     assert [_as_tuple(found.box)[:2] for found in plain] == [(b.left(), b.top()) for b in boxes]

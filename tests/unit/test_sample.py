@@ -12,7 +12,7 @@ from PIL import Image
 import cli.sample
 from cli.sample import Sample, SampleError, prepare_sample
 from pipeline.decode import decode
-from pipeline.engines import load_engine
+from pipeline.loader import load_engine
 
 # A package that needs no setuptools to tell its name, so that pip can be run for real and offline.
 BACKEND = """

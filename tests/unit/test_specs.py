@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pipeline.engines import LOADERS, load_engine
+from pipeline import engines
 from pipeline.errors import EngineUnknownError
-from pipeline.specs import DEFAULT_ENGINE, DLIB_CLASSIC, ENGINE_SPECS, engine_spec
+from pipeline.loader import load_engine
+from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS, engine_module, engine_spec
 
 
 def test_an_engine_is_found_by_its_name() -> None:
-    assert engine_spec("dlib-classic") is DLIB_CLASSIC
+    assert engine_spec("dlib-classic").name == "dlib-classic"
     assert DEFAULT_ENGINE.name in ENGINE_SPECS
 
 
@@ -21,8 +23,15 @@ def test_an_unknown_engine_is_refused_with_the_names_there_are() -> None:
             find("facenet")
 
 
-def test_every_spec_can_be_loaded_and_nothing_else() -> None:
-    assert LOADERS.keys() == ENGINE_SPECS.keys()
+def test_every_engine_loads_and_carries_its_own_spec() -> None:
+    assert "dlib-classic" in ENGINE_SPECS
+    for name, spec in ENGINE_SPECS.items():
+        assert load_engine(name).spec is spec
+
+
+def test_every_folder_of_engines_holds_an_engine() -> None:
+    folders = {path.parent.name for path in Path(engines.__path__[0]).glob("*/*.py")}
+    assert {engine_module(name).rpartition(".")[2] for name in ENGINE_SPECS} == folders
 
 
 def test_errors_and_specs_load_no_library_for_pixels() -> None:
@@ -34,5 +43,5 @@ def test_errors_and_specs_load_no_library_for_pixels() -> None:
 
 
 def test_naming_the_engines_loads_no_model_library() -> None:
-    code = "import sys, pipeline.engines; sys.exit('dlib' in sys.modules)"
+    code = "import sys, pipeline.loader; sys.exit('dlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

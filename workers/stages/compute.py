@@ -16,10 +16,10 @@ from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
 from pipeline.decode import decode
-from pipeline.engines import load_engine
-from pipeline.engines.base import EMBED_BATCH_CHIPS, Engine
+from pipeline.engine import EMBED_BATCH_CHIPS, Engine
 from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
 from pipeline.faces import Box, DetectedPhoto, PhotoFaces
+from pipeline.loader import load_engine
 from workers.context import WorkerContext
 from workers.stages.lease import Lease
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import dlib
 
-from pipeline.engines.base import Detection
+from pipeline.engine import Detection
 from pipeline.faces import Chip, Landmarks, RgbImage
 
 CHIP_SIDE_PX = 150

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import dlib
 
-from pipeline.engines.base import Detection
+from pipeline.engine import Detection
 from pipeline.faces import Box, RgbImage
 
 UPSAMPLED_MAX_PIXELS = 25_000_000

@@ -1,0 +1,1 @@
+"""Detectors: where the faces of a photo are. An engine has one."""

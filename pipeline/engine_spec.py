@@ -1,0 +1,18 @@
+"""What everyone must know of an engine without loading it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """An engine as plain data: importable where no model may be loaded."""
+
+    name: str
+    version: str
+    """Changes with every parameter that changes a number. Embeddings of two versions never meet."""
+    dimension: int
+    """Length of the embedding."""
+    threshold_distance: float
+    """L2 distance up to which two embeddings are taken for one person in verification (1:1)."""
+    max_distance: float
+    """Largest L2 distance that two embeddings can have; a threshold beyond it means nothing."""

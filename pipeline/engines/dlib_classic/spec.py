@@ -1,0 +1,16 @@
+"""The engine `dlib-classic` as plain data."""
+
+from pipeline.engine_spec import EngineSpec
+
+SPEC = EngineSpec(
+    name="dlib-classic",
+    version="1",
+    dimension=128,
+    threshold_distance=0.6,
+    max_distance=2.0,
+)
+"""HOG with one upsampling, five landmarks, dlib's ResNet: what face_recognition computes.
+
+Version 1 upsamples photos of at most 25 megapixels; larger ones are searched as they are, because
+upsampling quadruples memory.
+"""
