@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
+from platformdirs import user_data_dir
 from pydantic import (
     AfterValidator,
     Field,
@@ -22,6 +23,8 @@ from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
 OWN_PREFIX = "FACEBATCH_"
+MODELS_FOLDER = "models"
+"""In the home; whoever computes faces makes it, with or without a local stack."""
 OTHER_REGION = "AWS_DEFAULT_REGION"
 """What AWS's own tools read; taken where AWS_REGION is not set."""
 
@@ -74,8 +77,8 @@ class Settings(BaseSettings):
     home: Path | None = Field(
         default=None,
         alias="FACEBATCH_HOME",
-        description="Folder of the local stack's state. Default: `facebatch` in the user's data "
-        "folder.",
+        description="Folder of the local stack's state and of converted models. Default: "
+        "`facebatch` in the user's data folder.",
     )
     port: int | None = Field(
         default=None,
@@ -250,6 +253,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Values come from `load_settings` alone, so that one place decides and refuses."""
         return (init_settings,)
+
+    @property
+    def home_dir(self) -> Path:
+        """The home folder, whether it exists or not."""
+        return (self.home or Path(user_data_dir("facebatch"))).expanduser().absolute()
+
+    @property
+    def models_dir(self) -> Path:
+        """Where models are kept that were converted for this machine."""
+        return self.home_dir / MODELS_FOLDER
 
     @property
     def trusted_host_names(self) -> frozenset[str]:

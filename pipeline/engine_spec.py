@@ -16,3 +16,9 @@ class EngineSpec:
     """L2 distance up to which two embeddings are taken for one person in verification (1:1)."""
     max_distance: float
     """Largest L2 distance that two embeddings can have; a threshold beyond it means nothing."""
+    sure_score: float
+    """Score of the detector from which on it is as sure of a face as it gets."""
+    turns_photos: bool
+    """Whether a photo that has no sure face is turned by quarters and tried again."""
+    managed_colour: bool
+    """Whether colour profiles are heeded. face_recognition passes them over."""

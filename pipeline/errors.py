@@ -64,3 +64,16 @@ class ModelFileError(FaceBatchError):
     """A model file is missing or is not the one its engine was built for."""
 
     code = "model_file_invalid"
+
+
+class ModelFormatError(ModelFileError):
+    """A model file holds something that its reader does not know."""
+
+    code = "model_format_unknown"
+
+
+class ModelCacheError(FaceBatchError):
+    """The folder of converted models cannot be read or written."""
+
+    code = "model_cache_unusable"
+    permanent = False

@@ -6,6 +6,8 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.quality import Quality
+
 RgbImage: TypeAlias = NDArray[np.uint8]
 """An upright photo: shape (height, width, 3), uint8, RGB, C-contiguous."""
 
@@ -27,6 +29,11 @@ class Box:
     top: int
     right: int
     bottom: int
+
+    @property
+    def width_px(self) -> int:
+        """From edge to edge."""
+        return self.right - self.left
 
     def trimmed(self, *, width_px: int, height_px: int) -> Self:
         """The part inside a photo of this size, as face_recognition trims: an edge at most at it.
@@ -50,6 +57,7 @@ class DetectedFace:
     landmarks: Landmarks
     score: float
     """The detector's own score; higher is more certain. Not comparable between detectors."""
+    quality: Quality
     chip: Chip
 
 
@@ -59,6 +67,8 @@ class DetectedPhoto:
 
     width_px: int
     height_px: int
+    rotation: int = 0
+    """Degrees clockwise by which the photo had to be turned for its faces to be found."""
     faces: tuple[DetectedFace, ...]
 
 
@@ -71,6 +81,8 @@ class Face:
     landmarks: Landmarks
     score: float
     """The detector's own score; higher is more certain. Not comparable between detectors."""
+    quality: Quality | None = None
+    """None for a face that was found before qualities were kept."""
     embedding: Embedding
 
 
@@ -80,4 +92,9 @@ class PhotoFaces:
 
     width_px: int
     height_px: int
+    rotation: int = 0
+    """Degrees clockwise by which the photo had to be turned for its faces to be found.
+
+    Boxes and landmarks are in pixels of the photo as it is, not turned.
+    """
     faces: tuple[Face, ...]

@@ -2,18 +2,22 @@
 
 import importlib
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 from pipeline.engine import Engine
+from pipeline.models.cache import ModelCache
 from pipeline.specs import engine_module, engine_spec
 
 
 @lru_cache
-def load_engine(name: str) -> Engine:
+def load_engine(name: str, models_dir: Path) -> Engine:
     """The engine called `name`, its models loaded at the first call of this process and kept.
 
-    Raises `EngineUnknownError`, and `ModelFileError` where a model is missing or another one.
+    `models_dir` is the folder of converted models; what is missing there is made. Raises
+    `EngineUnknownError`, `ModelFileError` where a model is missing or another one, and
+    `ModelCacheError` where the folder cannot be used.
     """
     # Its libraries are imported now: naming an engine loads none.
     module = importlib.import_module(f"{engine_module(engine_spec(name).name)}.engine")
-    return cast("Engine", module.load())
+    return cast("Engine", module.load(ModelCache(models_dir)))

@@ -21,7 +21,7 @@ class WorkerContext:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Connects lazily, and loads the default engine's models now rather than at a photo."""
-        load_engine(DEFAULT_ENGINE.name)
+        load_engine(DEFAULT_ENGINE.name, settings.models_dir)
         return cls(
             settings=settings,
             # One thread works; the second connection is for the moment of a reconnect.

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_data_dir
-
 from cli.stack.errors import HomeError
-from db.settings import Settings
+from db.settings import MODELS_FOLDER, Settings
 
 LAYOUT = "1"
 """Changes with the arrangement of the home, so that no version misreads another's."""
@@ -78,7 +76,7 @@ class Home:
 
 def home_of(settings: Settings) -> Path:
     """The home folder that `settings` name, whether it exists or not."""
-    return (settings.home or Path(user_data_dir("facebatch"))).expanduser().absolute()
+    return settings.home_dir
 
 
 def open_home(path: Path) -> Home:
@@ -158,7 +156,11 @@ def _claim(home: Home) -> None:
     """Marks an empty folder as ours; raises `HomeError` for one that is somebody else's."""
     if not home.marker.exists():
         # Another process may be making this home at this very moment: so we look twice.
-        others = [one for one in home.path.iterdir() if home.marker.name not in one.name]
+        others = [
+            one
+            for one in home.path.iterdir()
+            if home.marker.name not in one.name and one.name != MODELS_FOLDER
+        ]
         if others and not home.marker.exists():
             raise HomeError(
                 f"{home.path} is no home of facebatch, and not empty: {home.marker.name} is "

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import dlib
 
 from pipeline.engine import Detection
-from pipeline.faces import Box, RgbImage
+from pipeline.faces import Box
+from pipeline.scene import Scene
 
 UPSAMPLED_MAX_PIXELS = 25_000_000
 """Larger photos are searched as they are. Upsampling quadruples the pixels: at this size the search
@@ -22,10 +23,10 @@ class HogDetector:
 
     hog: dlib.fhog_object_detector
 
-    def detect(self, image: RgbImage) -> list[Detection]:
+    def detect(self, scene: Scene, *, thorough: bool = True) -> list[Detection]:  # noqa: ARG002
         """Every face of at least about 40 pixels in width; boxes are as dlib found them."""
-        upsample = 1 if image.shape[0] * image.shape[1] <= UPSAMPLED_MAX_PIXELS else 0
-        rectangles, scores, _ = self.hog.run(image, upsample, 0.0)
+        upsample = 1 if scene.width_px * scene.height_px <= UPSAMPLED_MAX_PIXELS else 0
+        rectangles, scores, _ = self.hog.run(scene.pixels(), upsample, 0.0)
         return [
             Detection(box=_box(rectangle), score=score)
             for rectangle, score in zip(rectangles, scores, strict=True)

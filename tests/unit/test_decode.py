@@ -26,6 +26,7 @@ from pipeline.errors import (
 )
 from pipeline.faces import RgbImage
 from pipeline.loader import load_engine
+from pipeline.scene import ArrayScene
 
 MAX_PIXELS = 1_000_000
 ORIENTATION = 0x0112
@@ -99,7 +100,9 @@ def test_the_array_is_upright_whatever_the_exif_orientation(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_box_of_a_face_refers_to_the_upright_photo(photos_dir: Path, orientation: int) -> None:
+def test_the_box_of_a_face_refers_to_the_upright_photo(
+    photos_dir: Path, orientation: int, models_dir: Path
+) -> None:
     upright = Image.open(photos_dir / "demo" / "photos" / "kit_with_rose.jpg").convert("RGB")
     stored_as = {
         1: None,
@@ -116,8 +119,8 @@ def test_the_box_of_a_face_refers_to_the_upright_photo(photos_dir: Path, orienta
     stored = upright if stored_as is None else upright.transpose(stored_as)
     pixels = _decode(_file(stored, "PNG", compress_level=1, exif=exif))
     assert np.array_equal(pixels, np.array(upright))
-    detector = load_engine("dlib-classic").detector
-    assert detector.detect(pixels) == detector.detect(np.array(upright))
+    detector = load_engine("dlib-classic", models_dir).detector
+    assert detector.detect(ArrayScene(pixels)) == detector.detect(ArrayScene(np.array(upright)))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

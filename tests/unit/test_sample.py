@@ -13,6 +13,7 @@ import cli.sample
 from cli.sample import Sample, SampleError, prepare_sample
 from pipeline.decode import decode
 from pipeline.loader import load_engine
+from pipeline.scene import ArrayScene
 
 # A package that needs no setuptools to tell its name, so that pip can be run for real and offline.
 BACKEND = """
@@ -129,11 +130,15 @@ EXPECTED = {
 }
 
 
-def test_every_photo_of_the_real_sample_shows_whom_its_name_says(sample: Sample) -> None:
-    engine = load_engine("dlib-classic")
+def test_every_photo_of_the_real_sample_shows_whom_its_name_says(
+    sample: Sample, models_dir: Path
+) -> None:
+    engine = load_engine("dlib-classic", models_dir)
 
     def embeddings(path: Path) -> list[np.ndarray]:
-        (photo,) = engine.extract_batch([decode(path.read_bytes(), max_pixels=10_000_000)])
+        (photo,) = engine.extract_batch(
+            [ArrayScene(decode(path.read_bytes(), max_pixels=10_000_000))]
+        )
         return [face.embedding for face in photo.faces]
 
     people = {}

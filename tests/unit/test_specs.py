@@ -17,16 +17,16 @@ def test_an_engine_is_found_by_its_name() -> None:
     assert DEFAULT_ENGINE.name in ENGINE_SPECS
 
 
-def test_an_unknown_engine_is_refused_with_the_names_there_are() -> None:
-    for find in (engine_spec, load_engine):
+def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+    for find in (engine_spec, lambda name: load_engine(name, tmp_path)):
         with pytest.raises(EngineUnknownError, match=r"'facenet'.*dlib-classic"):
             find("facenet")
 
 
-def test_every_engine_loads_and_carries_its_own_spec() -> None:
-    assert "dlib-classic" in ENGINE_SPECS
+def test_every_engine_loads_and_carries_its_own_spec(models_dir: Path) -> None:
+    assert set(ENGINE_SPECS) == {"dlib", "dlib-classic", "sface"}
     for name, spec in ENGINE_SPECS.items():
-        assert load_engine(name).spec is spec
+        assert load_engine(name, models_dir).spec is spec
 
 
 def test_every_folder_of_engines_holds_an_engine() -> None:

@@ -20,6 +20,7 @@ from pipeline.engine import EMBED_BATCH_CHIPS, Engine
 from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
 from pipeline.faces import Box, DetectedPhoto, PhotoFaces
 from pipeline.loader import load_engine
+from pipeline.scene import ArrayScene
 from workers.context import WorkerContext
 from workers.stages.lease import Lease
 
@@ -99,7 +100,9 @@ def _extract(
         lease.keep()
     for name, photos in detected.items():
         for batch in _batches(photos):
-            embedded = load_engine(name).embed([photos[photo_id] for photo_id in batch])
+            embedded = load_engine(name, context.settings.models_dir).embed(
+                [photos[photo_id] for photo_id in batch]
+            )
             found.update(zip(batch, embedded, strict=True))
             lease.keep()
     return found
@@ -123,14 +126,14 @@ def _batches(photos: Mapping[PhotoId, DetectedPhoto]) -> Iterator[list[PhotoId]]
 
 
 def _detect(context: WorkerContext, claim: Claim) -> DetectedPhoto:
-    engine = _engine(claim)
+    engine = _engine(context, claim)
     key = claim.object_key
     if key is None:
         raise PhotoDeletedError("the photo was deleted before its turn came")
     # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
     data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 4)
     try:
-        return engine.detect(decode(data, max_pixels=context.settings.max_pixels))
+        return engine.detect(ArrayScene(decode(data, max_pixels=context.settings.max_pixels)))
     except FaceBatchError:
         raise
     except Exception as exc:  # The border of one photo: it must not take its neighbours along.
@@ -138,8 +141,8 @@ def _detect(context: WorkerContext, claim: Claim) -> DetectedPhoto:
         raise PhotoCrashedError("the photo could not be computed; the log has the cause") from exc
 
 
-def _engine(claim: Claim) -> Engine:
-    engine = load_engine(claim.engine)
+def _engine(context: WorkerContext, claim: Claim) -> Engine:
+    engine = load_engine(claim.engine, context.settings.models_dir)
     if engine.spec.version != claim.engine_version:
         raise EngineVersionError(
             f"the job needs version {claim.engine_version} of the engine {claim.engine}, and the "

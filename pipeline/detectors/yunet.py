@@ -1,0 +1,190 @@
+"""YuNet, a small convolutional detector that also gives five landmarks.
+
+Wu, Peng and Yu, "YuNet: a tiny millisecond-level face detector", 2023. It finds faces of about 10
+to 400 pixels in what it is given, so what counts is how large the photo is when it looks at it:
+
+- first at a longest side of 640 pixels, which finds every face that most photos have;
+- once more at up to 2560 pixels, where the first look found nobody or something small: faces of a
+  100th of the photo's length, in a group or in a crowd;
+- at 224 pixels, where it still has nobody: a face that fills the photo.
+
+A photo is never enlarged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine import Detection
+from pipeline.faces import Box, RgbImage
+from pipeline.models.runtime import OnnxModel
+from pipeline.scene import Scene
+
+FIRST_SIDE_PX = 640
+FINE_SIDE_PX = 2560
+COARSE_SIDE_PX = 224
+MIN_SCORE = 0.6
+HINT_SCORE = 0.3
+"""What may be a face, and is worth a second look where it is small."""
+SMALL_FACE_PX = 20
+"""Width in the first look below which a face calls for a second one."""
+MAX_OVERLAP = 0.3
+"""Intersection over union above which two boxes are one face; the surer one stays."""
+STRIDES = (8, 16, 32)
+_ALIGN_PX = 32
+"""Its planes are halved five times."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Faces in pixels of the whole photo: `boxes` (n, 4) as left, top, right, bottom."""
+
+    boxes: Floats
+    points: Floats
+    scores: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "_Found":
+        return _Found(self.boxes[chosen], self.points[chosen], self.scores[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class YuNetDetector:
+    """Faces with the right eye, the left eye, the tip of the nose and the corners of the mouth.
+
+    They are ordered by falling score. "Right" is the person's.
+    """
+
+    model: OnnxModel
+
+    def detect(self, scene: Scene, *, thorough: bool = True) -> list[Detection]:
+        """Every face of the scene, in pixels of the whole photo."""
+        longest_px = max(scene.width_px, scene.height_px)
+        looked_px = min(FIRST_SIDE_PX, longest_px)
+        hints = self._look(scene, looked_px)
+        found = hints.where(hints.scores >= MIN_SCORE)
+        if (
+            thorough
+            and longest_px > looked_px
+            and _calls_for_more(found, hints, looked_px / longest_px)
+        ):
+            fine = self._look(scene, min(FINE_SIDE_PX, longest_px))
+            found = _joined(found, fine.where(fine.scores >= MIN_SCORE))
+        if not len(found) and longest_px > COARSE_SIDE_PX:
+            coarse = self._look(scene, COARSE_SIDE_PX)
+            found = coarse.where(coarse.scores >= MIN_SCORE)
+        return _detections(found)
+
+    def _look(self, scene: Scene, side_px: int) -> _Found:
+        """What may be a face when the photo's longest side is `side_px` long."""
+        image = scene.reduced(side_px)
+        planes, scale_x, scale_y = _planes(image, side_px)
+        outputs = self.model.run(planes)
+        found = _decoded(outputs, planes.shape[3])
+        # From what the network saw to the pixels of the whole photo.
+        scale = np.array(
+            [
+                scale_x * scene.width_px / image.shape[1],
+                scale_y * scene.height_px / image.shape[0],
+            ],
+            dtype=np.float32,
+        )
+        return _Found(found.boxes * np.tile(scale, 2), found.points * scale, found.scores)
+
+
+def _planes(image: RgbImage, side_px: int) -> tuple[Floats, float, float]:
+    """The image as (1, 3, rows, columns), BGR, and how many of its pixels one of theirs is."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side_px / max(height, width))
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    if (rows, columns) != (height, width):
+        resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+        image = np.asarray(resized, dtype=np.uint8)
+    shape = (1, 3, -(-rows // _ALIGN_PX) * _ALIGN_PX, -(-columns // _ALIGN_PX) * _ALIGN_PX)
+    planes = np.zeros(shape, dtype=np.float32)
+    for plane, channel in enumerate((2, 1, 0)):
+        planes[0, plane, :rows, :columns] = image[:, :, channel]
+    return planes, width / columns, height / rows
+
+
+def _decoded(outputs: dict[str, Floats], columns_px: int) -> _Found:
+    """The network's answers, one for each cell of three grids, as boxes and points."""
+    parts = [_of_stride(outputs, stride, columns_px // stride) for stride in STRIDES]
+    boxes, points, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _merged(_Found(boxes, points, scores))
+
+
+def _of_stride(
+    outputs: dict[str, Floats], stride: int, columns: int
+) -> tuple[Floats, Floats, Floats]:
+    """A cell's class and its "objectness" are both in 0 to 1; its score is their geometric mean."""
+    score = np.sqrt(
+        np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1)
+        * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
+    )
+    cells = np.flatnonzero(score >= HINT_SCORE)
+    corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+    box = outputs[f"bbox_{stride}"][0, cells]
+    centre, half = (corner + box[:, :2]) * stride, np.exp(box[:, 2:]) * (stride / 2)
+    points = (outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
+    return np.concatenate([centre - half, centre + half], axis=1), points, score[cells]
+
+
+def _joined(one: _Found, other: _Found) -> _Found:
+    return _merged(
+        _Found(
+            np.concatenate([one.boxes, other.boxes]),
+            np.concatenate([one.points, other.points]),
+            np.concatenate([one.scores, other.scores]),
+        )
+    )
+
+
+def _merged(found: _Found) -> _Found:
+    """The surest of the boxes that overlap, by falling score."""
+    order = np.argsort(-found.scores, kind="stable")
+    boxes, kept = found.boxes[order], []
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    alive = np.ones(len(order), dtype=np.bool_)
+    for n in range(len(order)):
+        if not alive[n]:
+            continue
+        kept.append(n)
+        overlap = np.clip(
+            np.minimum(boxes[n, 2:], boxes[n + 1 :, 2:])
+            - np.maximum(boxes[n, :2], boxes[n + 1 :, :2]),
+            0,
+            None,
+        ).prod(axis=1)
+        alive[n + 1 :] &= overlap <= MAX_OVERLAP * (areas[n] + areas[n + 1 :] - overlap)
+    return found.where(order[np.array(kept, dtype=np.intp)])
+
+
+def _calls_for_more(found: _Found, hints: _Found, scale: float) -> bool:
+    """Whether nobody was found, or something too small to be sure of."""
+    if not len(found):
+        return True
+    widths_px = (hints.boxes[:, 2] - hints.boxes[:, 0]) * scale
+    return bool((widths_px < SMALL_FACE_PX).any())
+
+
+def _detections(found: _Found) -> list[Detection]:
+    rounded: Sequence[Sequence[int]] = np.rint(found.boxes).astype(int).tolist()
+    return [
+        Detection(
+            box=Box(left=left, top=top, right=right, bottom=bottom),
+            score=float(score),
+            points=tuple((float(x), float(y)) for x, y in points),
+        )
+        for (left, top, right, bottom), points, score in zip(
+            rounded, found.points, found.scores, strict=True
+        )
+        if right > left and bottom > top
+    ]

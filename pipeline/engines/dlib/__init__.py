@@ -1,0 +1,1 @@
+"""The default: YuNet finds faces, dlib's landmarks and ResNet tell them apart."""

@@ -1,0 +1,17 @@
+"""The engine `dlib` as plain data."""
+
+from pipeline.engine_spec import EngineSpec
+
+SPEC = EngineSpec(
+    name="dlib",
+    version="1",
+    dimension=128,
+    threshold_distance=0.54,
+    max_distance=2.0,
+    sure_score=0.9,
+    turns_photos=True,
+    managed_colour=True,
+)
+"""YuNet at 640 pixels and, where need be, at 2560 and 224; dlib's five landmarks and chip; dlib's
+ResNet, the mean of a face and its mirror image. A photo without faces is turned.
+"""

@@ -1,0 +1,1 @@
+"""For large galleries: YuNet finds faces, SFace tells them apart."""

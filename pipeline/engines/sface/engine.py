@@ -1,0 +1,23 @@
+"""The parts of `sface`. Who changes a parameter of one changes the version in `spec`."""
+
+from pipeline.aligners.five_points import FivePointAligner
+from pipeline.detectors.yunet import YuNetDetector
+from pipeline.embedders.sface import SFaceEmbedder
+from pipeline.engine import Engine
+from pipeline.engines.sface.spec import SPEC
+from pipeline.models.cache import ModelCache
+from pipeline.models.recipes import SFACE_ONNX, YUNET_ONNX
+from pipeline.models.runtime import OnnxModel
+
+FACE_PX = 80
+"""In a smaller face of a reduced photo, the chip would be enlarged in vain."""
+
+
+def load(models: ModelCache) -> Engine:
+    """Loads the models; raises `ModelFileError` and `ModelCacheError`."""
+    return Engine(
+        spec=SPEC,
+        detector=YuNetDetector(OnnxModel.load(models.onnx(YUNET_ONNX))),
+        aligner=FivePointAligner(face_px=FACE_PX),
+        embedder=SFaceEmbedder(OnnxModel.load(models.onnx(SFACE_ONNX))),
+    )

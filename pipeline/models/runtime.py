@@ -1,0 +1,43 @@
+"""ONNX Runtime on one thread: a process has one core, and more would wait for each other."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelFormatError
+
+ONLY_ERRORS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxModel:
+    """A model of one input, ready to run."""
+
+    session: onnxruntime.InferenceSession
+    input_name: str
+    output_names: tuple[str, ...]
+
+    @classmethod
+    def load(cls, data: bytes) -> Self:
+        """The ONNX model in `data`; raises `ModelFormatError`."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = ONLY_ERRORS
+        try:
+            session = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as exc:  # ONNX Runtime names no root of its errors.
+            raise ModelFormatError("ONNX Runtime refuses a converted model") from exc
+        (taken,) = session.get_inputs()
+        return cls(session, taken.name, tuple(one.name for one in session.get_outputs()))
+
+    def run(
+        self, values: NDArray[np.float32] | NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name."""
+        outputs = self.session.run(None, {self.input_name: values})
+        return dict(zip(self.output_names, outputs, strict=True))
