@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from pipeline.models.activations import split_prelu
 from pipeline.models.cache import Recipe
 from pipeline.models.dequantize import dequantized
 from pipeline.models.files import RESNET, SFACE, YUNET
@@ -18,7 +19,7 @@ SFACE_ONNX = Recipe(  # Any number of chips.
     name="sface",
     version=1,
     source=SFACE,
-    convert=partial(dequantized, open_in=(0,), open_out=(0,)),
+    convert=lambda data: split_prelu(dequantized(data, open_in=(0,), open_out=(0,))),
 )
 
 RECIPES = (DLIB_RESNET_ONNX, YUNET_ONNX, SFACE_ONNX)

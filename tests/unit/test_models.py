@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import ModelCacheError, ModelFileError, ModelFormatError
 from pipeline.models import files
+from pipeline.models.activations import split_prelu
 from pipeline.models.cache import ModelCache, Recipe
 from pipeline.models.dequantize import dequantized
 from pipeline.models.files import (
@@ -24,6 +25,7 @@ from pipeline.models.files import (
 )
 from pipeline.models.recipes import DLIB_RESNET_ONNX, RECIPES
 from pipeline.models.resnet_onnx import resnet_to_onnx
+from pipeline.models.runtime import OnnxModel
 
 Damage = Callable[[bytes], bytes]
 ALL = (FIVE_POINTS, RESNET, YUNET, SFACE)
@@ -188,3 +190,12 @@ def _structural_bytes(data: bytes) -> list[int]:
 def test_copies_of_the_models_are_read_from_a_folder(tmp_path: Path) -> None:
     shutil.copy(model_path(YUNET), tmp_path)
     assert model_bytes(YUNET, tmp_path) == model_bytes(YUNET)
+
+
+def test_prelu_written_out_is_the_same_function() -> None:
+    plain = dequantized(model_bytes(SFACE), open_in=(0,), open_out=(0,))
+    chips = np.random.default_rng(1).uniform(0, 255, (3, 3, 112, 112)).astype(np.float32)
+    written_out = split_prelu(plain)
+    assert b"PRelu" not in written_out
+    before, after = (OnnxModel.load(data).run(chips)["fc1"] for data in (plain, written_out))
+    assert np.abs(before - after).max() < 1e-4 * np.abs(before).max()
