@@ -54,6 +54,8 @@ lock: $(VENV)/dev ## Pin the dependencies anew (LOCK_ARGS=--upgrade: at their la
 	$(UV_COMPILE) --extra worker -o requirements/worker.txt
 	$(UV_COMPILE) --extra web --extra worker --extra local -o requirements/local.txt
 	$(UV_COMPILE) --extra web --extra worker --extra local --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) --extra web --extra worker --extra local --extra bench -o requirements/bench.txt \
+		--constraint requirements/dev.txt --no-emit-package dlib --no-emit-package face-recognition-models
 
 clean: ## Remove the virtual environment and caches (never the stack's data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
@@ -74,5 +76,12 @@ $(VENV)/local: requirements/local.txt pyproject.toml | $(BIN)/python
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	@echo "Installing facebatch and what its tests need (about a minute, 0.9 GB)"
 	@$(INSTALL) -r requirements/dev.txt
+	@$(SELF)
+	@touch $@
+
+# --no-deps: face_recognition asks for dlib, and has it from dlib-bin, which pip cannot know.
+$(VENV)/bench: requirements/bench.txt pyproject.toml | $(BIN)/python
+	@echo "Installing facebatch and what its benchmarks compare it with (about a minute, 0.9 GB)"
+	@$(INSTALL) --no-deps -r requirements/bench.txt
 	@$(SELF)
 	@touch $@

@@ -76,14 +76,20 @@ def test_the_locks_agree_with_each_other() -> None:
         for entry in _entries(lock):
             name, version = entry.split()[0].split("==")
             pins.setdefault(name, set()).add(version)
-    # numpy has a version for each range of Pythons, the same in every lock.
-    assert {name for name, versions in pins.items() if len(versions) > 1} <= {"numpy"}
+    # These have a version for each range of Pythons, the same in every lock.
+    several = {name for name, versions in pins.items() if len(versions) > 1}
+    assert several <= {"contourpy", "numpy"}
 
 
 def test_what_is_pinned_in_the_project_is_pinned_alike_in_the_locks() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    exact = {
-        one for extra in project["optional-dependencies"].values() for one in extra if "==" in one
-    }
-    locked = {entry.split()[0] for entry in _entries(ROOT / "requirements" / "local.txt")}
-    assert exact <= locked
+    for name, extra in project["optional-dependencies"].items():
+        exact = {one.replace("_", "-") for one in extra if "==" in one}
+        lock = ROOT / "requirements" / f"{name if name in {'bench', 'dev'} else 'local'}.txt"
+        assert exact <= {entry.split()[0] for entry in _entries(lock)}
+
+
+def test_the_benchmarks_install_no_second_dlib_beside_ours() -> None:
+    packages = _packages(ROOT / "requirements" / "bench.txt")
+    assert packages.isdisjoint({"dlib", "face-recognition-models"})
+    assert packages > _packages(ROOT / "requirements" / "local.txt")
