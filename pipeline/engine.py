@@ -19,6 +19,7 @@ from pipeline.faces import (
     PhotoFaces,
     RgbImage,
 )
+from pipeline.photo import Colour, Photo, open_photo
 from pipeline.quality import EYES_NOSE_MOUTH, HeadModel, Pose, quality_of
 from pipeline.scene import Scene, TurnedScene
 
@@ -53,6 +54,10 @@ class Detection:
 
 class Detector(Protocol):
     """Finds faces."""
+
+    @property
+    def first_side_px(self) -> int | None:
+        """Longest side at which it looks first; None: at all pixels."""
 
     def detect(self, scene: Scene, *, thorough: bool = True) -> list[Detection]:
         """Every face of `scene`, the same each time, in an order that the detector defines.
@@ -91,6 +96,16 @@ class Engine:
     detector: Detector
     aligner: Aligner
     embedder: Embedder
+
+    def open(self, data: bytes, *, max_pixels: int) -> Photo:
+        """The photo in `data` as this engine wants it; raises `PhotoError`."""
+        colour = Colour.SRGB if self.spec.managed_colour else Colour.STORED
+        return open_photo(data, max_pixels=max_pixels, colour=colour)
+
+    def look(self, scene: Scene) -> RgbImage:
+        """What detection begins with: who decodes ahead calls this."""
+        side_px = self.detector.first_side_px
+        return scene.pixels() if side_px is None else scene.reduced(side_px)
 
     def detect(self, scene: Scene) -> DetectedPhoto:
         """The faces of one photo, cut out, in the detector's order. Keeps no pixel of the photo.

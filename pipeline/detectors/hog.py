@@ -22,6 +22,7 @@ class HogDetector:
     """
 
     hog: dlib.fhog_object_detector
+    first_side_px: int | None = None
 
     def detect(self, scene: Scene, *, thorough: bool = True) -> list[Detection]:  # noqa: ARG002
         """Every face of at least about 40 pixels in width; boxes are as dlib found them."""

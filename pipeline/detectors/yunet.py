@@ -63,6 +63,7 @@ class YuNetDetector:
     """
 
     model: OnnxModel
+    first_side_px: int | None = FIRST_SIDE_PX
 
     def detect(self, scene: Scene, *, thorough: bool = True) -> list[Detection]:
         """Every face of the scene, in pixels of the whole photo."""

@@ -2,12 +2,9 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import structlog
-
-from db.errors import ObjectMissingError
 from db.extractions import load_extractions
 from db.ledger import Claim
 from db.models import ItemState, JobKind, MultipleFaces
@@ -15,39 +12,10 @@ from db.record import EnrolFace, Outcome
 from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
-from pipeline.decode import decode
-from pipeline.engine import EMBED_BATCH_CHIPS, Engine
-from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
-from pipeline.faces import Box, DetectedPhoto, PhotoFaces
-from pipeline.loader import load_engine
-from pipeline.scene import ArrayScene
+from pipeline.faces import Box, PhotoFaces
 from workers.context import WorkerContext
+from workers.stages.extract import Extracted, PhotoId, extract
 from workers.stages.lease import Lease
-
-log = structlog.get_logger()
-PhotoId = uuid.UUID | None
-"""None: the photo was deleted."""
-Extracted = PhotoFaces | FaceBatchError
-"""What a photo shows, or why that cannot be told."""
-
-
-class PhotoDeletedError(PhotoError):
-    """The photo was deleted before its turn came."""
-
-    code = "photo_deleted"
-
-
-class EngineVersionError(FaceBatchError):
-    """The job was made for a version of the engine that this worker does not have."""
-
-    code = "engine_version_unknown"
-
-
-class PhotoCrashedError(PhotoError):
-    """Computing this photo failed in a way that nobody foresaw."""
-
-    code = "internal_error"
-
 
 def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> list[Outcome]:
     """One outcome for each claim; raises `UnavailableError` where a store stays away."""
@@ -66,7 +34,7 @@ def _extracted(
     for claim in claims:
         if (claim.extraction_id or 0) not in known:
             fresh.setdefault(claim.photo_id, claim)
-    by_photo = _extract(context, fresh.values(), lease)
+    by_photo = extract(context, fresh.values(), lease)
     return {
         claim.item_id: known.get(claim.extraction_id or 0) or by_photo[claim.photo_id]
         for claim in claims
@@ -84,71 +52,6 @@ def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, Phot
             return load_extractions(session, wanted)
 
     return retrying(load, for_s=context.settings.lease_s)
-
-
-def _extract(
-    context: WorkerContext, claims: Iterable[Claim], lease: Lease
-) -> dict[PhotoId, Extracted]:
-    """Fetches, decodes and searches photo by photo, then embeds all their faces together."""
-    found: dict[PhotoId, Extracted] = {}
-    detected: dict[str, dict[PhotoId, DetectedPhoto]] = defaultdict(dict)
-    for claim in claims:
-        try:
-            detected[claim.engine][claim.photo_id] = _detect(context, claim)
-        except (PhotoError, ObjectMissingError, EngineUnknownError, EngineVersionError) as exc:
-            found[claim.photo_id] = exc
-        lease.keep()
-    for name, photos in detected.items():
-        for batch in _batches(photos):
-            embedded = load_engine(name, context.settings.models_dir).embed(
-                [photos[photo_id] for photo_id in batch]
-            )
-            found.update(zip(batch, embedded, strict=True))
-            lease.keep()
-    return found
-
-
-def _batches(photos: Mapping[PhotoId, DetectedPhoto]) -> Iterator[list[PhotoId]]:
-    """Photos whose faces fill a batch of the embedder's.
-
-    All of a chunk's faces together may take longer than a lease, where the photos show crowds.
-    """
-    batch: list[PhotoId] = []
-    faces = 0
-    for photo_id, photo in photos.items():
-        batch.append(photo_id)
-        faces += len(photo.faces)
-        if faces >= EMBED_BATCH_CHIPS:
-            yield batch
-            batch, faces = [], 0
-    if batch:
-        yield batch
-
-
-def _detect(context: WorkerContext, claim: Claim) -> DetectedPhoto:
-    engine = _engine(context, claim)
-    key = claim.object_key
-    if key is None:
-        raise PhotoDeletedError("the photo was deleted before its turn came")
-    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
-    data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 4)
-    try:
-        return engine.detect(ArrayScene(decode(data, max_pixels=context.settings.max_pixels)))
-    except FaceBatchError:
-        raise
-    except Exception as exc:  # The border of one photo: it must not take its neighbours along.
-        log.exception("photo_crashed", item_id=claim.item_id)
-        raise PhotoCrashedError("the photo could not be computed; the log has the cause") from exc
-
-
-def _engine(context: WorkerContext, claim: Claim) -> Engine:
-    engine = load_engine(claim.engine, context.settings.models_dir)
-    if engine.spec.version != claim.engine_version:
-        raise EngineVersionError(
-            f"the job needs version {claim.engine_version} of the engine {claim.engine}, and the "
-            f"workers have version {engine.spec.version}; submit it to a gallery of that version"
-        )
-    return engine
 
 
 def _outcome(claim: Claim, extracted: Extracted) -> Outcome:

@@ -1,0 +1,146 @@
+"""Extraction: from claimed photos in the bucket to their faces with embeddings.
+
+One thread computes. The next photos are fetched, and decoded where they are not large, by threads
+of their own: both happen outside Python's lock, and a bucket far away costs no time.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from db.errors import ObjectMissingError
+from db.ledger import Claim
+from db.retry import retrying
+from pipeline.batching import EmbedBatches
+from pipeline.engine import Engine
+from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
+from pipeline.faces import DetectedPhoto, PhotoFaces
+from pipeline.loader import load_engine
+from pipeline.photo import Photo
+from workers.context import WorkerContext
+from workers.stages.ahead import ahead
+from workers.stages.lease import Lease
+
+log = structlog.get_logger()
+PhotoId = uuid.UUID | None
+"""None: the photo was deleted."""
+Extracted = PhotoFaces | FaceBatchError
+"""What a photo shows, or why that cannot be told."""
+
+Made = TypeVar("Made")
+
+PHOTOS_AHEAD = 2
+DECODED_AHEAD_MAX_PIXELS = 12_000_000
+"""A larger photo is decoded when its turn comes: two of 100 megapixels would not fit."""
+
+
+class PhotoDeletedError(PhotoError):
+    """The photo was deleted before its turn came."""
+
+    code = "photo_deleted"
+
+
+class EngineVersionError(FaceBatchError):
+    """The job was made for a version of the engine that this worker does not have."""
+
+    code = "engine_version_unknown"
+
+
+class PhotoCrashedError(PhotoError):
+    """Computing this photo failed in a way that nobody foresaw."""
+
+    code = "internal_error"
+
+
+_ENDS_A_PHOTO = (PhotoError, ObjectMissingError, EngineUnknownError, EngineVersionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    claim: Claim
+    engine: Engine
+
+
+def extract(
+    context: WorkerContext, claims: Iterable[Claim], lease: Lease
+) -> dict[PhotoId, Extracted]:
+    """The faces of each claim's photo, or its error, by the photo's id.
+
+    Raises `UnavailableError` where a store stays away.
+    """
+    found: dict[PhotoId, Extracted] = {}
+    tasks = list(_tasks(context, claims, found))
+    batches = {task.engine.spec.name: EmbedBatches[PhotoId](task.engine) for task in tasks}
+    with closing(ahead(lambda task: _fetched(context, task), tasks, depth=PHOTOS_AHEAD)) as photos:
+        for task, photo in photos:
+            try:
+                detected = _detected(task, photo)
+            except _ENDS_A_PHOTO as exc:
+                found[task.claim.photo_id] = exc
+            else:
+                batch = batches[task.engine.spec.name]
+                found.update(batch.add(task.claim.photo_id, detected))
+            lease.keep()
+    for batch in batches.values():
+        found.update(batch.rest())
+        lease.keep()
+    return found
+
+
+def _tasks(
+    context: WorkerContext, claims: Iterable[Claim], found: dict[PhotoId, Extracted]
+) -> Iterator[_Task]:
+    """The claims with their engines; what cannot be begun goes to `found` at once."""
+    for claim in claims:
+        try:
+            if claim.object_key is None:
+                raise PhotoDeletedError("the photo was deleted before its turn came")
+            yield _Task(claim=claim, engine=_engine(context, claim))
+        except _ENDS_A_PHOTO as exc:
+            found[claim.photo_id] = exc
+
+
+def _engine(context: WorkerContext, claim: Claim) -> Engine:
+    engine = load_engine(claim.engine, context.settings.models_dir)
+    if engine.spec.version != claim.engine_version:
+        raise EngineVersionError(
+            f"the job needs version {claim.engine_version} of the engine {claim.engine}, and the "
+            f"workers have version {engine.spec.version}; submit it to a gallery of that version"
+        )
+    return engine
+
+
+def _fetched(context: WorkerContext, task: _Task) -> Photo:
+    """The photo, opened, and decoded where it is not large. Runs in a thread of `ahead`."""
+    key = task.claim.object_key or ""
+    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
+    data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 4)
+    return _guarded(task, lambda: _opened(context, task, data))
+
+
+def _opened(context: WorkerContext, task: _Task, data: bytes) -> Photo:
+    photo = task.engine.open(data, max_pixels=context.settings.max_pixels)
+    if photo.width_px * photo.height_px <= DECODED_AHEAD_MAX_PIXELS:
+        task.engine.look(photo)
+    return photo
+
+
+def _detected(task: _Task, fetched: Future[Photo]) -> DetectedPhoto:
+    photo = fetched.result()
+    return _guarded(task, lambda: task.engine.detect(photo))
+
+
+def _guarded(task: _Task, make: Callable[[], Made]) -> Made:
+    """The border of one photo: it must not take its neighbours along."""
+    try:
+        return make()
+    except FaceBatchError:
+        raise
+    except Exception as exc:
+        log.exception("photo_crashed", item_id=task.claim.item_id)
+        raise PhotoCrashedError("the photo could not be computed; the log has the cause") from exc
