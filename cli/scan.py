@@ -13,7 +13,8 @@ from pipeline.errors import FaceBatchError
 # name instead of going missing. Everything else that lies about in an archive is left out.
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"}
-    | {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl"}
+    | {".heic", ".heif", ".hif", ".avif"}
+    | {".gif", ".jp2", ".jxl"}
 )
 
 

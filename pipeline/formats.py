@@ -2,9 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-PhotoFormat: TypeAlias = Literal["JPEG", "PNG", "WebP", "TIFF", "BMP"]
+PhotoFormat: TypeAlias = Literal["JPEG", "PNG", "WebP", "TIFF", "BMP", "HEIC", "AVIF"]
 
-ACCEPTED = "JPEG, PNG, WebP, TIFF or BMP"
+ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF"
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
@@ -40,9 +40,12 @@ _OTHER_STARTS = (
     ("PDF file", b"%PDF-"),
     ("SVG drawing", b"<svg"),
 )
-# ISO media files name their kind after the word "ftyp"; these kinds are pictures.
-_HEIF_KINDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_AVIF_KINDS = {b"avif", b"avis"}
+# ISO media files name their brands after the word "ftyp", the main one first (ISO/IEC 23008-12,
+# annex B). The last two say only that it is a picture or a series of them; the others say how.
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_PICTURE_BRANDS = {b"mif1", b"mif2", b"msf1"}
+_MOST_BRANDS = 64
 
 
 def accepted_format(data: bytes) -> PhotoFormat | None:
@@ -58,17 +61,11 @@ def accepted_format(data: bytes) -> PhotoFormat | None:
     if data.startswith(b"BM") and _bmp_header_size(data) in _BMP_HEADER_SIZES:
         # Two letters alone would make a picture of every text that starts with them.
         return "BMP"
-    return None
+    return _iso_media_format(data)
 
 
 def other_format(data: bytes) -> str | None:
     """What to call the image format of `data` that we do not take, or None where it is no image."""
-    if data[4:8] == b"ftyp":
-        kind = data[8:12]
-        if kind in _AVIF_KINDS:
-            return "AVIF image"
-        if kind in _HEIF_KINDS:
-            return "HEIC image"
     for name, start in _OTHER_STARTS:
         if data.startswith(start):
             return name
@@ -77,3 +74,18 @@ def other_format(data: bytes) -> str | None:
 
 def _bmp_header_size(data: bytes) -> int:
     return int.from_bytes(data[14:18], "little")
+
+
+def _iso_media_format(data: bytes) -> PhotoFormat | None:
+    if data[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(data[:4]), 16 + 4 * _MOST_BRANDS, len(data))
+    main = data[8:12]
+    if main in _AVIF_BRANDS:
+        return "AVIF"
+    if main in _HEVC_BRANDS:
+        return "HEIC"
+    if main not in _PICTURE_BRANDS:
+        return None
+    others = {data[at : at + 4] for at in range(16, end, 4)}
+    return "AVIF" if others & _AVIF_BRANDS and not others & _HEVC_BRANDS else "HEIC"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_kit import ORIENTATION, image_file, png, png_header, scene
 from PIL import Image, ImageOps, PngImagePlugin
 
 from pipeline.decode import decode
@@ -29,22 +30,6 @@ from pipeline.loader import load_engine
 from pipeline.scene import ArrayScene
 
 MAX_PIXELS = 1_000_000
-ORIENTATION = 0x0112
-
-
-def _scene(width: int = 90, height: int = 60) -> Image.Image:
-    """A picture with smooth and busy parts and no symmetry."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    noise = np.random.default_rng(7).integers(0, 40, (height, width))
-    red = columns * 255 // width
-    green = rows * 255 // height
-    return Image.fromarray(np.stack([red, green, noise + 90], axis=2).astype(np.uint8))
-
-
-def _file(image: Image.Image, image_format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
 
 
 def _decode(data: bytes) -> RgbImage:
@@ -52,18 +37,20 @@ def _decode(data: bytes) -> RgbImage:
 
 
 FILES = {
-    "jpeg": _file(_scene(), "JPEG"),
-    "progressive jpeg": _file(_scene(), "JPEG", progressive=True),
-    "cmyk jpeg": _file(_scene().convert("CMYK"), "JPEG"),
-    "png": _file(_scene(), "PNG"),
-    "palette png": _file(_scene().convert("P"), "PNG"),
-    "animated png": _file(_scene(), "PNG", save_all=True, append_images=[_scene().rotate(90)]),
-    "webp": _file(_scene(), "WEBP"),
-    "lossless webp": _file(_scene(), "WEBP", lossless=True),
-    "animated webp": _file(_scene(), "WEBP", save_all=True, append_images=[_scene().rotate(90)]),
-    "tiff": _file(_scene(), "TIFF"),
-    "lzw tiff": _file(_scene(), "TIFF", compression="tiff_lzw"),
-    "bmp": _file(_scene(), "BMP"),
+    "jpeg": image_file(scene(), "JPEG"),
+    "progressive jpeg": image_file(scene(), "JPEG", progressive=True),
+    "cmyk jpeg": image_file(scene().convert("CMYK"), "JPEG"),
+    "png": image_file(scene(), "PNG"),
+    "palette png": image_file(scene().convert("P"), "PNG"),
+    "animated png": image_file(scene(), "PNG", save_all=True, append_images=[scene().rotate(90)]),
+    "webp": image_file(scene(), "WEBP"),
+    "lossless webp": image_file(scene(), "WEBP", lossless=True),
+    "animated webp": image_file(scene(), "WEBP", save_all=True, append_images=[scene().rotate(90)]),
+    "tiff": image_file(scene(), "TIFF"),
+    "lzw tiff": image_file(scene(), "TIFF", compression="tiff_lzw"),
+    "bmp": image_file(scene(), "BMP"),
+    "avif": image_file(scene(), "AVIF"),
+    "animated avif": image_file(scene(), "AVIF", save_all=True, append_images=[scene().rotate(90)]),
 }
 
 
@@ -85,14 +72,14 @@ def test_a_real_photo_has_the_pixels_that_face_recognition_reads(photos_dir: Pat
     assert np.array_equal(decode(path.read_bytes(), max_pixels=MAX_PIXELS * 3), expected)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_array_is_upright_whatever_the_exif_orientation(
     image_format: str, orientation: int
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    data = _file(_scene(), image_format, exif=exif)
+    data = image_file(scene(), image_format, exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     assert np.array_equal(_decode(data), np.array(expected.convert("RGB")))
     assert _decode(data).shape == ((60, 90, 3) if orientation < 5 else (90, 60, 3))
@@ -117,7 +104,7 @@ def test_the_box_of_a_face_refers_to_the_upright_photo(
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     stored = upright if stored_as is None else upright.transpose(stored_as)
-    pixels = _decode(_file(stored, "PNG", compress_level=1, exif=exif))
+    pixels = _decode(image_file(stored, "PNG", compress_level=1, exif=exif))
     assert np.array_equal(pixels, np.array(upright))
     detector = load_engine("dlib-classic", models_dir).detector
     assert detector.detect(ArrayScene(pixels)) == detector.detect(ArrayScene(np.array(upright)))
@@ -136,40 +123,40 @@ def test_the_box_of_a_face_refers_to_the_upright_photo(
     ids=["garbage", "cut off", "orientation is text", "orientation is 99", "nothing in it"],
 )
 def test_broken_exif_data_costs_no_photo(exif: bytes) -> None:
-    data = _file(_scene(), "JPEG")
+    data = image_file(scene(), "JPEG")
     broken = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
     assert np.array_equal(_decode(broken), _decode(data))
 
 
-@pytest.mark.parametrize("name", ["animated png", "animated webp"])
+@pytest.mark.parametrize("name", ["animated png", "animated webp", "animated avif"])
 def test_of_an_animation_the_first_frame_is_taken(name: str) -> None:
-    difference = np.abs(_decode(FILES[name]).astype(int) - np.array(_scene())).mean()
+    difference = np.abs(_decode(FILES[name]).astype(int) - np.array(scene())).mean()
     assert difference < 12  # What WebP loses; the second frame is 60 away.
 
 
 def test_of_a_file_of_pages_the_first_is_taken() -> None:
-    pages = _file(_scene(), "TIFF", save_all=True, append_images=[Image.new("RGB", (5, 5))])
-    assert np.array_equal(_decode(pages), np.array(_scene()))
+    pages = image_file(scene(), "TIFF", save_all=True, append_images=[Image.new("RGB", (5, 5))])
+    assert np.array_equal(_decode(pages), np.array(scene()))
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
 def test_cmyk_becomes_the_colour_that_was_printed(image_format: str) -> None:
     # Pillow writes CMYK JPEGs as Adobe does: inverted. Red is magenta and yellow.
-    red = _file(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), image_format)
+    red = image_file(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), image_format)
     assert np.abs(_decode(red).astype(int) - (255, 0, 0)).max() <= 2
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_and_not_clipped(image_format: str) -> None:
     grey = np.linspace(0, 65535, 4096, dtype=np.uint16).reshape(64, 64)
-    pixels = _decode(_file(Image.fromarray(grey), image_format))
+    pixels = _decode(image_file(Image.fromarray(grey), image_format))
     assert np.array_equal(pixels, np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
 
 
 def test_big_endian_16_bit_grey_is_scaled_too() -> None:
     grey = np.linspace(0, 65535, 4096, dtype=np.uint16).reshape(64, 64)
     image = Image.frombytes("I;16B", (64, 64), grey.astype(">u2").tobytes())
-    assert np.array_equal(_decode(_file(image, "TIFF"))[:, :, 1], grey >> 8)
+    assert np.array_equal(_decode(image_file(image, "TIFF"))[:, :, 1], grey >> 8)
 
 
 def test_16_bit_rgb_keeps_its_upper_bits() -> None:
@@ -178,11 +165,11 @@ def test_16_bit_rgb_keeps_its_upper_bits() -> None:
 
 
 def test_a_palette_is_looked_up_with_and_without_transparency() -> None:
-    palette = _scene().convert("P")
+    palette = scene().convert("P")
     expected = np.array(palette.convert("RGB"))
-    assert np.array_equal(_decode(_file(palette, "PNG")), expected)
-    assert np.array_equal(_decode(_file(palette, "PNG", transparency=3)), expected)
-    shades = _file(palette, "PNG", transparency=bytes(range(256)))
+    assert np.array_equal(_decode(image_file(palette, "PNG")), expected)
+    assert np.array_equal(_decode(image_file(palette, "PNG", transparency=3)), expected)
+    shades = image_file(palette, "PNG", transparency=bytes(range(256)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow warns of the loss, and we mean it.
         assert np.array_equal(_decode(shades), expected)
@@ -190,30 +177,30 @@ def test_a_palette_is_looked_up_with_and_without_transparency() -> None:
 
 def test_transparency_is_dropped_and_hides_nothing() -> None:
     # Files whose alpha is zero all over are common: composed on white they would be blank.
-    rgba = _scene()
+    rgba = scene()
     rgba.putalpha(0)
-    assert np.array_equal(_decode(_file(rgba, "PNG")), np.array(_scene()))
-    grey = _scene().convert("L")
+    assert np.array_equal(_decode(image_file(rgba, "PNG")), np.array(scene()))
+    grey = scene().convert("L")
     grey_alpha = grey.copy()
     grey_alpha.putalpha(0)
-    assert np.array_equal(_decode(_file(grey_alpha, "PNG"))[:, :, 0], np.array(grey))
+    assert np.array_equal(_decode(image_file(grey_alpha, "PNG"))[:, :, 0], np.array(grey))
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "BMP"])
 def test_one_bit_is_black_and_white(image_format: str) -> None:
-    pixels = _decode(_file(_scene().convert("1"), image_format))
+    pixels = _decode(image_file(scene().convert("1"), image_format))
     assert set(np.unique(pixels)) == {0, 255}
 
 
 def test_rows_of_many_strips_are_put_together_in_order() -> None:
     tall = np.random.default_rng(3).integers(0, 256, (2001, 300, 3), dtype=np.uint8)
-    assert np.array_equal(_decode(_file(Image.fromarray(tall), "BMP")), tall)
+    assert np.array_equal(_decode(image_file(Image.fromarray(tall), "BMP")), tall)
 
 
 # ---------------------------------------------------------------- what is refused, and how
 
 
-def test_no_bytes_are_an_empty_file() -> None:
+def test_no_bytes_are_an_emptyimage_file() -> None:
     with pytest.raises(EmptyFileError):
         _decode(b"")
 
@@ -237,28 +224,26 @@ def test_no_bytes_are_an_empty_file() -> None:
     ids=lambda data: repr(data[:12]),
 )
 def test_bytes_that_are_no_image_are_called_that(data: bytes) -> None:
-    with pytest.raises(NotAnImageError, match="JPEG, PNG, WebP, TIFF or BMP"):
+    with pytest.raises(NotAnImageError, match="JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF"):
         _decode(data)
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("GIF", _file(_scene(), "GIF")),
-        ("GIF", _file(_scene(), "GIF", save_all=True, append_images=[_scene().rotate(9)])),
-        ("JPEG 2000", _file(_scene(), "JPEG2000")),
-        ("JPEG 2000", _file(_scene(), "JPEG2000", no_jp2=True)),
-        ("AVIF", _file(_scene(), "AVIF")),
-        ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50),
-        ("icon", _file(_scene(), "ICO")),
-        ("icon", _file(_scene(), "ICNS")),
-        ("DDS", _file(_scene(), "DDS")),
-        ("QOI", _file(_scene(), "QOI")),
-        ("SGI", _file(_scene(), "SGI")),
-        ("PCX", _file(_scene(), "PCX")),
-        ("Netpbm", _file(_scene(), "PPM")),
-        ("PostScript", _file(_scene(), "EPS")),
-        ("PDF", _file(_scene(), "PDF")),
+        ("GIF", image_file(scene(), "GIF")),
+        ("GIF", image_file(scene(), "GIF", save_all=True, append_images=[scene().rotate(9)])),
+        ("JPEG 2000", image_file(scene(), "JPEG2000")),
+        ("JPEG 2000", image_file(scene(), "JPEG2000", no_jp2=True)),
+        ("icon", image_file(scene(), "ICO")),
+        ("icon", image_file(scene(), "ICNS")),
+        ("DDS", image_file(scene(), "DDS")),
+        ("QOI", image_file(scene(), "QOI")),
+        ("SGI", image_file(scene(), "SGI")),
+        ("PCX", image_file(scene(), "PCX")),
+        ("Netpbm", image_file(scene(), "PPM")),
+        ("PostScript", image_file(scene(), "EPS")),
+        ("PDF", image_file(scene(), "PDF")),
     ],
 )
 def test_an_image_of_another_format_is_refused_by_its_name(name: str, data: bytes) -> None:
@@ -269,7 +254,7 @@ def test_an_image_of_another_format_is_refused_by_its_name(name: str, data: byte
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pixels_of_32_bits_are_refused_because_their_range_is_unknown(mode: str) -> None:
     with pytest.raises(UnsupportedFormatError, match="8 or 16 bits"):
-        _decode(_file(_scene().convert(mode), "TIFF"))
+        _decode(image_file(scene().convert(mode), "TIFF"))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about metadata.
@@ -294,20 +279,10 @@ def test_half_a_file_is_called_truncated(name: str) -> None:
         _decode(FILES[name][: len(FILES[name]) // 3])
 
 
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def _png(width: int, height: int, bits: int, colour: int, idat: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", idat), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks)
-
-
 def _png_16_bit_rgb(colours: np.ndarray) -> bytes:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
     height, width = colours.shape[:2]
-    return _png(width, height, 16, 2, zlib.compress(rows))
+    return png(png_header(width, height, bits=16), zlib.compress(rows))
 
 
 @cache
@@ -317,19 +292,19 @@ def _bombs() -> dict[str, bytes]:
     rows = zlib.compressobj()
     row = b"\0" * (width * 3 + 1)
     idat = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
-    jpeg = _file(_scene(), "JPEG")
+    jpeg = image_file(scene(), "JPEG")
     at = jpeg.index(b"\xff\xc0") + 5
-    tiff = bytearray(_file(_scene(), "TIFF", compression="tiff_lzw"))
+    tiff = bytearray(image_file(scene(), "TIFF", compression="tiff_lzw"))
     for tag, value in ((256, width), (257, height)):
         entry = tiff.index(struct.pack("<HHI", tag, 3, 1))
         tiff[entry : entry + 12] = struct.pack("<HHII", tag, 4, 1, value)
-    bmp = bytearray(_file(_scene(), "BMP"))
+    bmp = bytearray(image_file(scene(), "BMP"))
     bmp[18:26] = struct.pack("<ii", width, height)
     side = 14_143  # The largest WebP is 16,383 pixels wide.
     frame = struct.pack("<I", (side - 1) | (side - 1) << 14)
     webp = b"VP8L" + struct.pack("<I", 6) + b"\x2f" + frame + b"\0"
     return {
-        "png": _png(width, height, 8, 2, idat),
+        "png": png(png_header(width, height), idat),
         "jpeg": jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :],
         "tiff": bytes(tiff),
         "bmp": bytes(bmp),
@@ -346,7 +321,7 @@ def test_200_megapixels_are_refused(name: str) -> None:
 
 
 def test_a_photo_of_exactly_the_cap_is_taken() -> None:
-    data = _file(_scene(), "PNG")
+    data = image_file(scene(), "PNG")
     assert decode(data, max_pixels=90 * 60).shape == (60, 90, 3)
     with pytest.raises(ImageTooLargeError, match="90 x 60 pixels are more than the 5399 allowed"):
         decode(data, max_pixels=90 * 60 - 1)
@@ -413,7 +388,7 @@ def test_whatever_reading_exif_raises_the_photo_is_taken_as_upright(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     monkeypatch.setattr(Image.Image, "getexif", _raiser(error))
-    assert np.array_equal(_decode(FILES["png"]), np.array(_scene()))
+    assert np.array_equal(_decode(FILES["png"]), np.array(scene()))
 
 
 @pytest.mark.parametrize("step", ["_open", "load"])
