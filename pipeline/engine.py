@@ -23,7 +23,7 @@ from pipeline.photo import Colour, Photo, open_photo
 from pipeline.quality import EYES_NOSE_MOUTH, HeadModel, Pose, quality_of
 from pipeline.scene import Scene, TurnedScene
 
-EMBED_BATCH_CHIPS = 32
+EMBED_BATCH_CHIPS = 16
 """Chips that an embedder gets at once, at the most: more gains nothing and costs memory."""
 
 

@@ -80,8 +80,8 @@ class Photo:
         """The photo with fewer pixels, where its format gives them for less work.
 
         Of a JPEG the smallest of the sizes 1/1, 1/2, 1/4 and 1/8 (rounded up) whose longest side
-        is at least `min_longest_side_px`; all pixels of other formats, and where they are decoded
-        already. The scale follows from the shapes.
+        is at least `min_longest_side_px`; all pixels of other formats, and more than asked for
+        where more are decoded already. The scale follows from the shapes.
         """
         longest_px = max(self.width_px, self.height_px)
         if self.format != "JPEG":
@@ -96,10 +96,7 @@ class Photo:
     def _at(self, reduction: int) -> RgbImage:
         if self._decoded is not None:
             height_px, width_px = self._decoded.shape[:2]
-            if (width_px, height_px) in {
-                (self.width_px, self.height_px),
-                (-(-self.width_px // reduction), -(-self.height_px // reduction)),
-            }:
+            if width_px * reduction >= self.width_px and height_px * reduction >= self.height_px:
                 return self._decoded
         self.release()  # Before the next one takes memory.
         reader = self._open()

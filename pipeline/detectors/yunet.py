@@ -26,6 +26,10 @@ from pipeline.scene import Scene
 FIRST_SIDE_PX = 640
 FINE_SIDE_PX = 2560
 COARSE_SIDE_PX = 224
+TILE_PX = 1024
+"""The second look goes over tiles, so that the network's planes stay small."""
+TILE_OVERLAP_PX = 128
+"""More than the widest face that the first look may pass over has in the second."""
 MIN_SCORE = 0.6
 HINT_SCORE = 0.3
 """What may be a face, and is worth a second look where it is small."""
@@ -77,7 +81,7 @@ class YuNetDetector:
             and _calls_for_more(found, hints, looked_px / longest_px)
         ):
             fine = self._look(scene, min(FINE_SIDE_PX, longest_px))
-            found = _joined(found, fine.where(fine.scores >= MIN_SCORE))
+            found = _merged([found, fine.where(fine.scores >= MIN_SCORE)])
         if not len(found) and longest_px > COARSE_SIDE_PX:
             coarse = self._look(scene, COARSE_SIDE_PX)
             found = coarse.where(coarse.scores >= MIN_SCORE)
@@ -85,46 +89,64 @@ class YuNetDetector:
 
     def _look(self, scene: Scene, side_px: int) -> _Found:
         """What may be a face when the photo's longest side is `side_px` long."""
-        image = scene.reduced(side_px)
-        planes, scale_x, scale_y = _planes(image, side_px)
-        outputs = self.model.run(planes)
-        found = _decoded(outputs, planes.shape[3])
-        # From what the network saw to the pixels of the whole photo.
-        scale = np.array(
-            [
-                scale_x * scene.width_px / image.shape[1],
-                scale_y * scene.height_px / image.shape[0],
-            ],
-            dtype=np.float32,
+        image = _resized(scene.reduced(side_px), side_px)
+        rows, columns = image.shape[:2]
+        found = _merged(
+            [self._look_at(image, top, left) for top in _starts(rows) for left in _starts(columns)]
         )
+        # From what the network saw to the pixels of the whole photo.
+        scale = np.array([scene.width_px / columns, scene.height_px / rows], dtype=np.float32)
         return _Found(found.boxes * np.tile(scale, 2), found.points * scale, found.scores)
 
+    def _look_at(self, image: RgbImage, top: int, left: int) -> _Found:
+        """What may be a face in a tile, without those that an inner edge of it cuts."""
+        tile = image[top : top + TILE_PX, left : left + TILE_PX]
+        planes = _planes(tile)
+        found = _decoded(self.model.run(planes), planes.shape[3])
+        shift = np.array([left, top], dtype=np.float32)
+        found = _Found(found.boxes + np.tile(shift, 2), found.points + shift, found.scores)
+        bottom, right = top + tile.shape[0], left + tile.shape[1]
+        cut = ((found.boxes[:, 0] < left) & (left > 0)) | ((found.boxes[:, 1] < top) & (top > 0))
+        cut |= (found.boxes[:, 2] > right) & (right < image.shape[1])
+        cut |= (found.boxes[:, 3] > bottom) & (bottom < image.shape[0])
+        return found.where(~cut)
 
-def _planes(image: RgbImage, side_px: int) -> tuple[Floats, float, float]:
-    """The image as (1, 3, rows, columns), BGR, and how many of its pixels one of theirs is."""
+
+def _resized(image: RgbImage, side_px: int) -> RgbImage:
     height, width = image.shape[:2]
     scale = min(1.0, side_px / max(height, width))
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-    if (rows, columns) != (height, width):
-        resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-        image = np.asarray(resized, dtype=np.uint8)
+    if (rows, columns) == (height, width):
+        return image
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _starts(length_px: int) -> list[int]:
+    """Where tiles begin that cover a length evenly and overlap."""
+    if length_px <= TILE_PX:
+        return [0]
+    tiles = -(-(length_px - TILE_OVERLAP_PX) // (TILE_PX - TILE_OVERLAP_PX))
+    return [round(n * (length_px - TILE_PX) / (tiles - 1)) for n in range(tiles)]
+
+
+def _planes(image: RgbImage) -> Floats:
+    """The image as (1, 3, rows, columns), BGR, with black round it up to what the network takes."""
+    rows, columns = image.shape[:2]
     shape = (1, 3, -(-rows // _ALIGN_PX) * _ALIGN_PX, -(-columns // _ALIGN_PX) * _ALIGN_PX)
     planes = np.zeros(shape, dtype=np.float32)
     for plane, channel in enumerate((2, 1, 0)):
         planes[0, plane, :rows, :columns] = image[:, :, channel]
-    return planes, width / columns, height / rows
+    return planes
 
 
 def _decoded(outputs: dict[str, Floats], columns_px: int) -> _Found:
     """The network's answers, one for each cell of three grids, as boxes and points."""
     parts = [_of_stride(outputs, stride, columns_px // stride) for stride in STRIDES]
-    boxes, points, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return _merged(_Found(boxes, points, scores))
+    return _merged(parts)
 
 
-def _of_stride(
-    outputs: dict[str, Floats], stride: int, columns: int
-) -> tuple[Floats, Floats, Floats]:
+def _of_stride(outputs: dict[str, Floats], stride: int, columns: int) -> _Found:
     """A cell's class and its "objectness" are both in 0 to 1; its score is their geometric mean."""
     score = np.sqrt(
         np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1)
@@ -135,21 +157,16 @@ def _of_stride(
     box = outputs[f"bbox_{stride}"][0, cells]
     centre, half = (corner + box[:, :2]) * stride, np.exp(box[:, 2:]) * (stride / 2)
     points = (outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
-    return np.concatenate([centre - half, centre + half], axis=1), points, score[cells]
+    return _Found(np.concatenate([centre - half, centre + half], axis=1), points, score[cells])
 
 
-def _joined(one: _Found, other: _Found) -> _Found:
-    return _merged(
-        _Found(
-            np.concatenate([one.boxes, other.boxes]),
-            np.concatenate([one.points, other.points]),
-            np.concatenate([one.scores, other.scores]),
-        )
-    )
-
-
-def _merged(found: _Found) -> _Found:
+def _merged(parts: Sequence[_Found]) -> _Found:
     """The surest of the boxes that overlap, by falling score."""
+    found = _Found(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
     order = np.argsort(-found.scores, kind="stable")
     boxes, kept = found.boxes[order], []
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)

@@ -25,6 +25,8 @@ class OnnxModel:
         """The ONNX model in `data`; raises `ModelFormatError`."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # A pattern is kept for each size of input, and photos have many.
+        options.enable_mem_pattern = False
         options.log_severity_level = ONLY_ERRORS
         try:
             session = onnxruntime.InferenceSession(

@@ -1,6 +1,7 @@
 """Enrolment, search and deletion, in the real database."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,6 @@ from db.record import EnrolFace
 from db.search import nearest
 from db.session import transaction
 from db.tenants import ensure_model
-from pipeline.specs import EngineSpec
 
 
 def count(kit: Kit, table: type) -> int:
@@ -190,7 +190,7 @@ def test_a_stranger_deletes_nothing(kit: Kit, stranger: Kit) -> None:
 
 
 def test_embeddings_of_two_dimensions_live_side_by_side(kit: Kit) -> None:
-    spec = EngineSpec(name="wide", version="1", dimension=512, threshold_distance=1, max_distance=2)
+    spec = replace(DEFAULT_ENGINE, name="wide", dimension=512)
     kit.job(item("p"))
     (claimed,) = kit.claim_all()
     kit.record(done(claimed, photo_of(1)))

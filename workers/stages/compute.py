@@ -17,6 +17,7 @@ from workers.context import WorkerContext
 from workers.stages.extract import Extracted, PhotoId, extract
 from workers.stages.lease import Lease
 
+
 def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> list[Outcome]:
     """One outcome for each claim; raises `UnavailableError` where a store stays away."""
     extracted = _extracted(context, claims, lease)

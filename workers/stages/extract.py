@@ -132,7 +132,9 @@ def _opened(context: WorkerContext, task: _Task, data: bytes) -> Photo:
 
 def _detected(task: _Task, fetched: Future[Photo]) -> DetectedPhoto:
     photo = fetched.result()
-    return _guarded(task, lambda: task.engine.detect(photo))
+    detected = _guarded(task, lambda: task.engine.detect(photo))
+    photo.release()
+    return detected
 
 
 def _guarded(task: _Task, make: Callable[[], Made]) -> Made:
