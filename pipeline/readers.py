@@ -8,8 +8,10 @@ WebP readers call it themselves: they refuse more than 178 megapixels whatever o
 Everything here may raise whatever Pillow and libheif raise; `pipeline.blame` makes errors of it.
 """
 
+import ctypes
 import warnings
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -45,6 +47,23 @@ _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "Y
 
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF 6.0, section 15.
+
+
+def _silence_libtiff() -> None:
+    """Keeps libtiff from writing its remarks on broken files to standard error.
+
+    Pillow passes on no way to do that; so its own copy of the library, which the wheels for Linux
+    and macOS bring along, is told directly. Elsewhere the remarks stay.
+    """
+    home = Path(Image.__file__).parent
+    for folder in (home.parent / "pillow.libs", home / ".dylibs"):
+        for path in folder.glob("libtiff*"):
+            library = ctypes.CDLL(str(path))
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 
 class Reader(Protocol):
