@@ -28,6 +28,7 @@ from db.record import EnrolFace
 from db.search import nearest
 from db.session import transaction
 from db.tenants import ensure_model
+from pipeline.specs import DEFAULT_ENGINE
 
 
 def count(kit: Kit, table: type) -> int:
