@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test lint format lock clean
+.PHONY: help demo up down status test lint format lock clean bench-engine
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
@@ -36,6 +36,9 @@ status: $(VENV)/local ## Show the parts of the local stack
 
 test: $(VENV)/dev ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
+	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
 
 lint: $(VENV)/dev ## Check style, types and layers
 	$(BIN)/ruff check .
