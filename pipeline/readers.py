@@ -33,7 +33,7 @@ from pipeline.av1 import coded_pixels
 from pipeline.blame import BROKEN
 from pipeline.errors import UnsupportedFormatError
 from pipeline.formats import PhotoFormat
-from pipeline.guards import exif_after_pixels
+from pipeline.guards import exif_after_pixels, without_png_metadata
 
 if TYPE_CHECKING:
     from pillow_heif import HeifFile
@@ -134,7 +134,7 @@ class PillowReader:
     """A photo that Pillow reads."""
 
     def __init__(self, photo_format: PhotoFormat, data: bytes) -> None:
-        self._image = _PILLOW[photo_format](BytesIO(data))
+        self._image = _pillow_image(photo_format, data)
         if self._image.mode not in _MODES | GREY_16_MODES:
             raise UnsupportedFormatError(
                 f"{photo_format} with pixels of kind {self._image.mode} is not supported; "
@@ -206,6 +206,16 @@ class PillowReader:
         if isinstance(self._image, TiffImagePlugin.TiffImageFile):
             bits = self._image.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0]
         return 4 if bits == 12 else 8
+
+
+def _pillow_image(photo_format: PhotoFormat, data: bytes) -> ImageFile.ImageFile:
+    try:
+        return _PILLOW[photo_format](BytesIO(data))
+    except BROKEN:
+        if photo_format != "PNG":
+            raise
+    # Pillow gives up for the sake of a damaged remark or a profile of more than a megabyte.
+    return PngImagePlugin.PngImageFile(BytesIO(without_png_metadata(data)))
 
 
 class WebPReader:
