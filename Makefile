@@ -13,12 +13,12 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test lint format lock clean bench-engine
+.PHONY: help demo up down status test fuzz-images bench-engine lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo PEOPLE=dir PHOTOS=dir runs the demo on your own photos."
 
@@ -39,6 +39,10 @@ test: $(VENV)/dev ## Run every test
 
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
 	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
+
+fuzz-images: $(VENV)/dev ## Decode 2,000 broken images (PHOTOS=dir, COUNT=n, SEED=n, ENGINE=name)
+	@$(BIN)/python bench/fuzz_images.py $(if $(PHOTOS),--photos "$(PHOTOS)") \
+		$(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE))
 
 lint: $(VENV)/dev ## Check style, types and layers
 	$(BIN)/ruff check .

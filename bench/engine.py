@@ -153,8 +153,8 @@ def _report(place: Place, times: dict[str, Times], cli_faces: int) -> dict[str, 
         cpu[name] = stages.of_engine(load_engine(name, place.root / "home" / "models"), photos)
     _print_table(times, faces, true, cpu, len(photos))
     report: dict[str, float] = {"photos": len(photos), "classic_max_l2": _max_l2(place)}
-    for name in times:
-        key, rate = name.replace("-", "_"), times[name].photos_per_s(len(photos))
+    for name, taken in times.items():
+        key, rate = name.replace("-", "_"), taken.photos_per_s(len(photos))
         report |= {f"photos_per_s_{key}": round(rate, 2), f"faces_{key}": faces[name]}
         if name != "cli":
             report[f"ratio_{key}"] = round(rate / cli, 2)

@@ -11,6 +11,7 @@ MAX_JPEG_SCANS = 100
 MAX_PNG_CHUNKS = 100_000
 """A PNG of 100 megabytes in the usual chunks of 8 kB has 12,000."""
 
+_PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # Markers without a body.
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
@@ -50,6 +51,16 @@ def exif_after_pixels(data: bytes) -> bytes | None:
         if kind == b"eXIf":
             return b"Exif\0\0" + data[start:end]
     return None
+
+
+def without_png_metadata(data: bytes) -> bytes:
+    """The PNG with no more than what its pixels need."""
+    kept = (
+        data[start - 8 : end + 4]
+        for kind, start, end in png_chunks(data)
+        if kind in _PNG_PIXEL_CHUNKS
+    )
+    return data[:8] + b"".join(kept)
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

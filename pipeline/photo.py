@@ -20,7 +20,7 @@ __all__ = ["Colour", "Photo", "open_photo"]
 _STRIP_PIXELS = 250_000  # Fits a core's cache: half the time of one copy in whole.
 _REDUCTIONS = (8, 4, 2)
 # A tile may be larger than a small TIFF; nothing honest is larger than this.
-_MOST_LARGER, _SMALL_PX = 4, 1_000_000
+_MOST_LARGER, _SMALL_PX = 2, 1_000_000
 _TURNED = frozenset({5, 6, 7, 8})
 
 
@@ -45,8 +45,8 @@ class Photo:
     face_recognition reads them, and files with an unused alpha of zero are common. 16-bit channels
     keep their upper 8 bits.
 
-    It keeps the array that it decoded last, and never two. At the peak of decoding it needs the
-    array and 4 bytes a pixel more; for WebP up to 9 more.
+    It keeps the array that it decoded last, and never two. At the peak of decoding, it and its
+    reader need some 7 bytes for a pixel, of which the array that stays is 3.
     """
 
     def __init__(

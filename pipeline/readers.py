@@ -9,11 +9,13 @@ Everything here may raise whatever Pillow and libheif raise; `pipeline.blame` ma
 """
 
 import ctypes
+import logging
 import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+import cv2
 import numpy as np
 from PIL import (
     AvifImagePlugin,
@@ -31,7 +33,7 @@ from pipeline.av1 import coded_pixels
 from pipeline.blame import BROKEN
 from pipeline.errors import UnsupportedFormatError
 from pipeline.formats import PhotoFormat
-from pipeline.guards import exif_after_pixels
+from pipeline.guards import exif_after_pixels, without_png_metadata
 
 if TYPE_CHECKING:
     from pillow_heif import HeifFile
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
 # A worker has one process for each core; a decoder's own threads would only stand in their way,
 # and each of them wants memory.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Pillow tells of metadata that it cannot read on standard error, once for every kind of damage.
+# Pillow remarks on broken files by warnings, and in its log, where it quotes them too. What matters
+# becomes an error here, and a stranger's bytes belong in no log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 GREY_16_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"})
@@ -103,15 +107,9 @@ def open_reader(photo_format: PhotoFormat, data: bytes) -> Reader:
     """
     if photo_format == "HEIC":
         return HeifReader(data)
+    if photo_format == "WebP":
+        return WebPReader(data)
     return PillowReader(photo_format, data)
-
-
-class _LeanWebP(WebPImagePlugin.WebPImageFile):
-    """Lets the decoder and its two canvases go before the image itself takes memory."""
-
-    def load_prepare(self) -> None:
-        del self._decoder
-        super().load_prepare()
 
 
 class _LeanAvif(AvifImagePlugin.AvifImageFile):
@@ -125,7 +123,7 @@ class _LeanAvif(AvifImagePlugin.AvifImageFile):
 _PILLOW: dict[PhotoFormat, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
-    "WebP": _LeanWebP,
+    "WebP": WebPImagePlugin.WebPImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "AVIF": _LeanAvif,
@@ -136,7 +134,7 @@ class PillowReader:
     """A photo that Pillow reads."""
 
     def __init__(self, photo_format: PhotoFormat, data: bytes) -> None:
-        self._image = _PILLOW[photo_format](BytesIO(data))
+        self._image = _pillow_image(photo_format, data)
         if self._image.mode not in _MODES | GREY_16_MODES:
             raise UnsupportedFormatError(
                 f"{photo_format} with pixels of kind {self._image.mode} is not supported; "
@@ -208,6 +206,46 @@ class PillowReader:
         if isinstance(self._image, TiffImagePlugin.TiffImageFile):
             bits = self._image.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0]
         return 4 if bits == 12 else 8
+
+
+def _pillow_image(photo_format: PhotoFormat, data: bytes) -> ImageFile.ImageFile:
+    try:
+        return _PILLOW[photo_format](BytesIO(data))
+    except BROKEN:
+        if photo_format != "PNG":
+            raise
+    # Pillow gives up for the sake of a damaged remark or a profile of more than a megabyte.
+    return PngImagePlugin.PngImageFile(BytesIO(without_png_metadata(data)))
+
+
+class WebPReader:
+    """A WebP: Pillow reads its header, and OpenCV its pixels.
+
+    The pixels are the same, but Pillow takes every WebP for an animation, and needs 12 bytes for a
+    pixel where OpenCV needs 6.
+    """
+
+    mode = "RGB"  # Transparency is gone by then.
+    largest_px = 0
+
+    def __init__(self, data: bytes) -> None:
+        header = PillowReader("WebP", data)
+        self.size, self.orientation = header.size, header.orientation
+        self.icc_profile = header.icc_profile
+        self._data = data
+
+    def load(self, reduction: int) -> None:  # noqa: ARG002 - of JPEG alone.
+        """Decodes all pixels."""
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(self._data, dtype=np.uint8), flags)
+        width_px, height_px = self.size
+        if decoded is None or decoded.shape != (height_px, width_px, 3):
+            raise ValueError("no picture of the size that the header tells")
+        self._pixels = decoded.astype(np.uint8, copy=False)
+
+    def strip(self, top: int, bottom: int) -> Image.Image:
+        """Rows of the stored pixels."""
+        return Image.fromarray(self._pixels[top:bottom])
 
 
 class HeifReader:

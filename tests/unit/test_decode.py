@@ -186,6 +186,22 @@ def test_transparency_is_dropped_and_hides_nothing() -> None:
     assert np.array_equal(_decode(image_file(grey_alpha, "PNG"))[:, :, 0], np.array(grey))
 
 
+@pytest.mark.parametrize("alpha", [0, 90])
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True, "exact": True}], ids=["lossy", "lossless"]
+)
+@pytest.mark.parametrize("frames", [1, 2])
+def test_transparent_webp_has_the_pixels_that_face_recognition_reads(
+    alpha: int, options: dict[str, object], frames: int
+) -> None:
+    image = scene(301, 203)
+    image.putalpha(alpha)
+    more = [image.rotate(180)] * (frames - 1)
+    data = image_file(image, "WEBP", save_all=True, append_images=more, **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(_decode(data), expected)
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "BMP"])
 def test_one_bit_is_black_and_white(image_format: str) -> None:
     pixels = _decode(image_file(scene().convert("1"), image_format))

@@ -62,9 +62,14 @@ def test_a_tiff_with_a_tile_far_larger_than_itself_is_refused() -> None:
     assert open_photo(_tiled_tiff(64), max_pixels=MAX_PIXELS).width_px == 64
 
 
-def test_a_broken_tiff_is_refused_without_a_word_on_standard_error() -> None:
+@pytest.mark.parametrize("of", ["pixels", "header"])
+def test_a_broken_tiff_is_refused_without_a_word_on_standard_error(of: str) -> None:
     data = bytearray(image_file(scene(), "TIFF", compression="tiff_adobe_deflate"))
-    data[60:2000:7] = bytes(len(data[60:2000:7]))
+    if of == "pixels":
+        data[60:2000:7] = bytes(len(data[60:2000:7]))
+    else:
+        samples = data.index(struct.pack("<HHI", 277, 3, 1))
+        data[samples + 8] = 255
     code = """
 import sys
 from pipeline.errors import TruncatedImageError
