@@ -18,13 +18,10 @@ import cv2
 from cli.embedding.messages import Done, Orders, Ready, Task
 from cli.embedding.rows import rows_of
 from cli.scan import open_photo
-from pipeline.decode import decode
 from pipeline.engine import Engine
-from pipeline.engine_spec import EngineSpec
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import DetectedPhoto
 from pipeline.loader import load_engine
-from pipeline.scene import ArrayScene, Scene
 
 
 class UnreadableFileError(PhotoError):
@@ -63,8 +60,8 @@ class Worker:
     def _detect(self, photo: str) -> DetectedPhoto:
         data = _read(self._orders.photos_dir / photo, self._orders.max_file_bytes)
         try:
-            scene = _scene(data, self._engine.spec, self._orders.max_pixels)
-            return self._wanted(self._engine.detect(scene))
+            opened = self._engine.open(data, max_pixels=self._orders.max_pixels)
+            return self._wanted(self._engine.detect(opened))
         except FaceBatchError:
             raise
         except Exception as exc:  # The border of one photo: it must not take its neighbours along.
@@ -92,11 +89,6 @@ def _read(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise FileTooLargeError(f"the file has more than {max_bytes} bytes")
     return data
-
-
-def _scene(data: bytes, _spec: EngineSpec, max_pixels: int) -> Scene:
-    """The photo as the engine looks at it; raises `PhotoError`."""
-    return ArrayScene(decode(data, max_pixels=max_pixels))
 
 
 def main(handle: int) -> int:

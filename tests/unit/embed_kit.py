@@ -38,6 +38,7 @@ MARK = Path(os.environ.get("COLOUR_MARK", "/nowhere/mark"))
 POINTS = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
 
 class Detector:
+    first_side_px = None
     def detect(self, scene, *, thorough=True):
         width, height = scene.width_px, scene.height_px
         if width == 13:
