@@ -14,7 +14,9 @@ import click
 from db.settings import SettingsError
 from pipeline.errors import FaceBatchError
 
-COMMANDS = {name: f"cli.commands.{name}" for name in ("match", "demo", "up", "down", "status")}
+COMMANDS = {
+    name: f"cli.commands.{name}" for name in ("match", "embed", "demo", "up", "down", "status")
+}
 INTERRUPTED = 128 + signal.SIGINT
 
 

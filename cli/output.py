@@ -1,12 +1,8 @@
 """Writes matched photos as JSON lines, as CSV, or as a table for people."""
 
-import contextlib
 import csv
 import json
-import os
-import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -37,33 +33,6 @@ def write_csv(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
 def writer_for(path: Path) -> Writer:
     """The writer that a file's name asks for: CSV for `.csv`, JSON lines for all others."""
     return write_csv if path.suffix.lower() == ".csv" else write_jsonl
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """A stream that becomes `path` when all is written, and leaves nothing where it is not.
-
-    A device or a pipe is written to as it is; a link stays one, and a file keeps its mode. Raises
-    `OSError`, also for a file that could be replaced but not written.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-            yield file
-        return
-    mode = _mode_of_writable(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".facebatch-")
-    try:
-        os.fchmod(handle, mode)
-        with os.fdopen(
-            handle, "w", encoding="utf-8", newline="", errors="backslashreplace"
-        ) as file:
-            yield file
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
 
 
 def table(photos: Iterable[MatchedPhoto]) -> str:
@@ -110,21 +79,3 @@ def _rows(photo: MatchedPhoto) -> Iterator[tuple[object, ...]]:
         candidates = json.dumps([asdict(one) for one in face.candidates], ensure_ascii=False)
         yield (photo.photo, photo.status, face.face, *face.box, face.subject, face.distance,
                candidates, photo.error)  # fmt: skip
-
-
-def _mode_of_writable(path: Path) -> int:
-    """The mode of the file, or of a new one where there is none; raises `OSError`."""
-    try:
-        handle = os.open(path, os.O_WRONLY)
-    except FileNotFoundError:
-        return 0o666 & ~_umask()
-    try:
-        return stat.S_IMODE(os.fstat(handle).st_mode)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,57 +2,27 @@
 
 import contextlib
 import itertools
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
 from cli.client import Client
+from cli.files import whole_file
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
-from cli.output import stdout, whole_file, write_jsonl, writer_for
+from cli.numbers import Count, Number
+from cli.output import stdout, write_jsonl, writer_for
 from cli.progress import steps_for
-from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos, spelt
+from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
 from cli.stack.session import running_stack
+from cli.telling import warn, warn_of_left_out
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
 from pipeline.specs import DEFAULT_ENGINE
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-class _Distance(click.FloatRange):
-    """No comparison ever finds NaN out of its range."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        _refuse_other_digits(self, value, param, ctx)
-        number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail("nan is not in the range of distances", param, ctx)
-        return number
-
-
-class _Count(click.IntRange):
-    """A whole number."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        _refuse_other_digits(self, value, param, ctx)
-        return int(super().convert(value, param, ctx))
-
-
-def _refuse_other_digits(
-    kind: click.FloatRange | click.IntRange,
-    value: Any,
-    param: click.Parameter | None,
-    ctx: click.Context | None,
-) -> None:
-    """Python reads the digits of every script; the API reads those of ASCII alone, and so do we."""
-    if isinstance(value, str) and not value.isascii():
-        kind.fail(f"{value!r} is not written in the digits 0 to 9", param, ctx)
 
 
 @click.command()
@@ -81,7 +51,7 @@ def _refuse_other_digits(
 @click.option(
     "--threshold",
     "threshold_distance",
-    type=_Distance(0, DEFAULT_ENGINE.max_distance, min_open=True),
+    type=Number(0, DEFAULT_ENGINE.max_distance, min_open=True),
     metavar="T",
     help="Distance up to which a face is taken for a person. "
     f"Default: {DEFAULT_ENGINE.threshold_distance}.",
@@ -89,7 +59,7 @@ def _refuse_other_digits(
 @click.option(
     "--top",
     "top_k",
-    type=_Count(1, 100),
+    type=Count(1, 100),
     default=5,
     show_default=True,
     metavar="K",
@@ -137,12 +107,7 @@ def folders_of(people_dir: Path, photos_dir: Path) -> tuple[FoundPeople, FoundPh
         raise click.UsageError(str(exc)) from exc
     for name in people.empty:
         warn(f"{people_dir / name} holds no photo, so nobody is looked for by that name")
-    if photos.left_out:
-        warn(f"{photos.left_out} files in {photos_dir} are no photos and were left out")
-    for link in (*people.linked, *photos.linked):
-        warn(f"{link} is a link to a folder and was not followed")
-    for reason in (*people.unreadable, *photos.unreadable):
-        warn(f"{reason}; what is in it was left out")
+    warn_of_left_out(people, photos)
     return people, photos
 
 
@@ -191,8 +156,3 @@ def _written_to(out: Path | None) -> Iterator[Callable[[Iterable[MatchedPhoto]],
 def _write_through(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
     write_jsonl(photos, stream)
     stream.flush()
-
-
-def warn(message: str) -> None:
-    """A line for the user that is no result; one line, whatever the files in it are called."""
-    print(f"facebatch: {spelt(message)}", file=sys.stderr, flush=True)

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from cli.stack.home import Home
 from cli.stack.parts import MARKER, Part, python
 from cli.stack.ports import LOOPBACK, is_healthy
+from cli.threads import ONE_THREAD
 from db.settings import KNOWN_NAMES, OWN_PREFIX, Settings
 
 SIGTERM_BIT = 1 << 14
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def settings_environ(settings: Settings) -> dict[str, str]:

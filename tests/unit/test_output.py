@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.files import whole_file
 from cli.matching import Candidate, MatchedFace, MatchedPhoto
-from cli.output import COLUMNS, table, whole_file, write_csv, write_jsonl, writer_for
+from cli.output import COLUMNS, table, write_csv, write_jsonl, writer_for
 
 NEAR = (Candidate(subject="obama", distance=0.34), Candidate(subject="biden", distance=0.81))
 OBAMA = MatchedFace(face=0, box=(1, 2, 30, 40), subject="obama", distance=0.34, candidates=NEAR)

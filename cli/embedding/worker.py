@@ -1,0 +1,127 @@
+"""A process with an engine: `python -m cli.embedding.worker HANDLE` answers at that handle.
+
+It ends when its parent has, however that ended.
+"""
+
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+
+import cv2
+
+from cli.embedding.messages import Done, Orders, Ready, Task
+from cli.embedding.rows import rows_of
+from cli.scan import open_photo
+from pipeline.engine import Engine
+from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
+from pipeline.faces import DetectedPhoto
+from pipeline.loader import load_engine
+
+
+class UnreadableFileError(PhotoError):
+    """The system does not let us read the file."""
+
+    code = "unreadable"
+
+
+class CrashedError(PhotoError):
+    """Computing this photo failed in a way that nobody foresaw."""
+
+    code = "internal_error"
+
+
+class Worker:
+    """Does tasks with one engine."""
+
+    def __init__(self, engine: Engine, orders: Orders) -> None:
+        self._engine = engine
+        self._orders = orders
+
+    def done(self, task: Task) -> Done:
+        """Detects photo by photo, then embeds the faces of all of them together."""
+        numbers: list[int] = []
+        detected: list[DetectedPhoto] = []
+        failed: list[tuple[int, str]] = []
+        for number, photo in enumerate(task.photos, task.first):
+            try:
+                detected.append(self._detect(photo))
+                numbers.append(number)
+            except PhotoError as exc:
+                failed.append((number, exc.code))
+        rows = rows_of(numbers, self._engine.embed(detected), self._engine.spec.dimension)
+        return Done(first=task.first, photo_count=len(task.photos), rows=rows, failed=failed)
+
+    def _detect(self, photo: str) -> DetectedPhoto:
+        data = _read(self._orders.photos_dir / photo, self._orders.max_file_bytes)
+        try:
+            opened = self._engine.open(data, max_pixels=self._orders.max_pixels)
+            return self._wanted(self._engine.detect(opened))
+        except FaceBatchError:
+            raise
+        except Exception as exc:  # The border of one photo: it must not take its neighbours along.
+            traceback.print_exc()
+            raise CrashedError("the photo could not be computed") from exc
+
+    def _wanted(self, photo: DetectedPhoto) -> DetectedPhoto:
+        """Without the faces that nobody asked for; what they would cost to embed is saved."""
+        faces = tuple(
+            face
+            for face in photo.faces
+            if face.quality.width_px >= self._orders.min_face_px
+            and face.quality.overall >= self._orders.min_quality
+        )
+        return replace(photo, faces=faces)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    """The file; raises `UnreadableFileError` and `FileTooLargeError`."""
+    try:
+        with open_photo(path) as file:
+            data = file.read(max_bytes + 1)
+    except OSError as exc:
+        raise UnreadableFileError("the file cannot be read") from exc
+    if len(data) > max_bytes:
+        raise FileTooLargeError(f"the file has more than {max_bytes} bytes")
+    return data
+
+
+def main(handle: int) -> int:
+    """Serves the parent at `handle` until it has no more tasks; returns the exit status."""
+    with Connection(handle) as parent, contextlib.suppress(EOFError, BrokenPipeError):
+        orders: Orders = parent.recv()
+        try:
+            with _ends_tidily():
+                engine = load_engine(orders.engine, orders.models_dir)
+        except FaceBatchError as exc:
+            parent.send(exc)
+            return 1
+        cv2.setNumThreads(1)
+        worker = Worker(engine, orders)
+        parent.send(Ready())
+        while True:
+            parent.send(worker.done(parent.recv()))
+    return 0
+
+
+@contextlib.contextmanager
+def _ends_tidily() -> Iterator[None]:
+    """Lets SIGTERM remove what is half-made: models may just be being converted."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
