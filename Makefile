@@ -18,7 +18,7 @@ SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo PEOPLE=dir PHOTOS=dir runs the demo on your own photos."
 
