@@ -1,7 +1,7 @@
 """Work done ahead by threads, so that who computes need not wait for what is fetched."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ Made = TypeVar("Made")
 
 def ahead(
     make: Callable[[Value], Made], values: Iterable[Value], *, depth: int
-) -> Iterator[tuple[Value, Future[Made]]]:
+) -> Generator[tuple[Value, Future[Made]]]:
     """Each value with what `make` makes of it, in order; `depth` values ahead are in the making.
 
     The future is done or nearly so; its `result()` raises what `make` raised. Whoever stops early
