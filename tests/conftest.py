@@ -52,7 +52,8 @@ def stores_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="session")
 def stores(stores_home: Home) -> Iterator[Settings]:
     """Settings that lead to a PostgreSQL, a Valkey and a SeaweedFS of this test process's own."""
-    settings, parts = own_stores(load_settings({}, dotenv=None), stores_home, FreePorts())
+    environ = {"FACEBATCH_HOME": str(stores_home.path)}
+    settings, parts = own_stores(load_settings(environ, dotenv=None), stores_home, FreePorts())
     with running(parts, stores_home):
         ObjectStore.from_settings(settings).ensure_bucket()
         yield settings

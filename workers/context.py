@@ -8,6 +8,7 @@ from db.settings import Settings
 from db.storage import ObjectStore
 from pipeline.loader import load_engine
 from pipeline.specs import DEFAULT_ENGINE
+from workers.memory import return_free_memory, return_large_blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,9 @@ class WorkerContext:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Connects lazily, and loads the default engine's models now rather than at a photo."""
+        return_large_blocks()
         load_engine(DEFAULT_ENGINE.name, settings.models_dir)
+        return_free_memory()
         return cls(
             settings=settings,
             # One thread works; the second connection is for the moment of a reconnect.

@@ -26,7 +26,7 @@ from pipeline.scene import Scene
 FIRST_SIDE_PX = 640
 FINE_SIDE_PX = 2560
 COARSE_SIDE_PX = 224
-TILE_PX = 1024
+MAX_TILE_PX = 768
 """The second look goes over tiles, so that the network's planes stay small."""
 TILE_OVERLAP_PX = 128
 """More than the widest face that the first look may pass over has in the second."""
@@ -42,6 +42,7 @@ _ALIGN_PX = 32
 """Its planes are halved five times."""
 
 Floats = NDArray[np.float32]
+_Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +93,23 @@ class YuNetDetector:
         image = _resized(scene.reduced(side_px), side_px)
         rows, columns = image.shape[:2]
         found = _merged(
-            [self._look_at(image, top, left) for top in _starts(rows) for left in _starts(columns)]
+            [
+                self._look_at(image, across, down)
+                for down in _spans(rows)
+                for across in _spans(columns)
+            ]
         )
         # From what the network saw to the pixels of the whole photo.
         scale = np.array([scene.width_px / columns, scene.height_px / rows], dtype=np.float32)
         return _Found(found.boxes * np.tile(scale, 2), found.points * scale, found.scores)
 
-    def _look_at(self, image: RgbImage, top: int, left: int) -> _Found:
+    def _look_at(self, image: RgbImage, across: _Span, down: _Span) -> _Found:
         """What may be a face in a tile, without those that an inner edge of it cuts."""
-        tile = image[top : top + TILE_PX, left : left + TILE_PX]
-        planes = _planes(tile)
+        (left, right), (top, bottom) = across, down
+        planes = _planes(image[top:bottom, left:right])
         found = _decoded(self.model.run(planes), planes.shape[3])
         shift = np.array([left, top], dtype=np.float32)
         found = _Found(found.boxes + np.tile(shift, 2), found.points + shift, found.scores)
-        bottom, right = top + tile.shape[0], left + tile.shape[1]
         cut = ((found.boxes[:, 0] < left) & (left > 0)) | ((found.boxes[:, 1] < top) & (top > 0))
         cut |= (found.boxes[:, 2] > right) & (right < image.shape[1])
         cut |= (found.boxes[:, 3] > bottom) & (bottom < image.shape[0])
@@ -122,12 +126,13 @@ def _resized(image: RgbImage, side_px: int) -> RgbImage:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _starts(length_px: int) -> list[int]:
-    """Where tiles begin that cover a length evenly and overlap."""
-    if length_px <= TILE_PX:
-        return [0]
-    tiles = -(-(length_px - TILE_OVERLAP_PX) // (TILE_PX - TILE_OVERLAP_PX))
-    return [round(n * (length_px - TILE_PX) / (tiles - 1)) for n in range(tiles)]
+def _spans(length_px: int) -> list[_Span]:
+    """Tiles of equal length that cover `length_px` and overlap, from where to where."""
+    if length_px <= MAX_TILE_PX:
+        return [(0, length_px)]
+    count = -(-(length_px - TILE_OVERLAP_PX) // (MAX_TILE_PX - TILE_OVERLAP_PX))
+    step = (length_px - TILE_OVERLAP_PX) / count
+    return [(round(n * step), round((n + 1) * step) + TILE_OVERLAP_PX) for n in range(count)]
 
 
 def _planes(image: RgbImage) -> Floats:

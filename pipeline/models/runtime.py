@@ -1,6 +1,7 @@
 """ONNX Runtime on one thread: a process has one core, and more would wait for each other."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelFormatError
+from pipeline.models.cache import ModelCache, Recipe
 
 ONLY_ERRORS = 3
 
@@ -43,3 +45,12 @@ class OnnxModel:
         """The outputs by name."""
         outputs = self.session.run(None, {self.input_name: values})
         return dict(zip(self.output_names, outputs, strict=True))
+
+
+@lru_cache
+def onnx_model(models: ModelCache, recipe: Recipe) -> OnnxModel:
+    """The model that `recipe` makes, loaded once for all engines of this process that use it.
+
+    Raises `ModelFileError` and `ModelCacheError`.
+    """
+    return OnnxModel.load(models.onnx(recipe))

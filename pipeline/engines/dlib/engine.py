@@ -11,7 +11,7 @@ from pipeline.engines.dlib.spec import SPEC
 from pipeline.models.cache import ModelCache
 from pipeline.models.files import FIVE_POINTS, model_path
 from pipeline.models.recipes import DLIB_RESNET_ONNX, YUNET_ONNX
-from pipeline.models.runtime import OnnxModel
+from pipeline.models.runtime import onnx_model
 
 FROM_YUNET = BoxFit(side=1.08, lower=0.06)
 """Measured: the square that gives dlib's network the accuracy that HOG's boxes give it."""
@@ -23,11 +23,11 @@ def load(models: ModelCache) -> Engine:
     """Loads the models; raises `ModelFileError` and `ModelCacheError`."""
     return Engine(
         spec=SPEC,
-        detector=YuNetDetector(OnnxModel.load(models.onnx(YUNET_ONNX))),
+        detector=YuNetDetector(onnx_model(models, YUNET_ONNX)),
         aligner=DlibChipAligner(
             predictor=dlib.shape_predictor(str(model_path(FIVE_POINTS))),
             fit=FROM_YUNET,
             face_px=FACE_PX,
         ),
-        embedder=MirrorMean(ResnetEmbedder(OnnxModel.load(models.onnx(DLIB_RESNET_ONNX)))),
+        embedder=MirrorMean(ResnetEmbedder(onnx_model(models, DLIB_RESNET_ONNX))),
     )

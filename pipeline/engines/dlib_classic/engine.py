@@ -10,7 +10,7 @@ from pipeline.engines.dlib_classic.spec import SPEC
 from pipeline.models.cache import ModelCache
 from pipeline.models.files import FIVE_POINTS, model_path
 from pipeline.models.recipes import DLIB_RESNET_ONNX
-from pipeline.models.runtime import OnnxModel
+from pipeline.models.runtime import onnx_model
 
 
 def load(models: ModelCache) -> Engine:
@@ -19,5 +19,5 @@ def load(models: ModelCache) -> Engine:
         spec=SPEC,
         detector=HogDetector(dlib.get_frontal_face_detector()),
         aligner=DlibChipAligner(predictor=dlib.shape_predictor(str(model_path(FIVE_POINTS)))),
-        embedder=ResnetEmbedder(OnnxModel.load(models.onnx(DLIB_RESNET_ONNX))),
+        embedder=ResnetEmbedder(onnx_model(models, DLIB_RESNET_ONNX)),
     )

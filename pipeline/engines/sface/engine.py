@@ -7,7 +7,7 @@ from pipeline.engine import Engine
 from pipeline.engines.sface.spec import SPEC
 from pipeline.models.cache import ModelCache
 from pipeline.models.recipes import SFACE_ONNX, YUNET_ONNX
-from pipeline.models.runtime import OnnxModel
+from pipeline.models.runtime import onnx_model
 
 FACE_PX = 80
 """In a smaller face of a reduced photo, the chip would be enlarged in vain."""
@@ -17,7 +17,7 @@ def load(models: ModelCache) -> Engine:
     """Loads the models; raises `ModelFileError` and `ModelCacheError`."""
     return Engine(
         spec=SPEC,
-        detector=YuNetDetector(OnnxModel.load(models.onnx(YUNET_ONNX))),
+        detector=YuNetDetector(onnx_model(models, YUNET_ONNX)),
         aligner=FivePointAligner(face_px=FACE_PX),
-        embedder=SFaceEmbedder(OnnxModel.load(models.onnx(SFACE_ONNX))),
+        embedder=SFaceEmbedder(onnx_model(models, SFACE_ONNX)),
     )
