@@ -152,7 +152,8 @@ def _copy_templates(
             rows = _copied(tenant_id, gallery_id, subject_ids[start:end], found.vectors[start:end])
             cursor.copy_expert(_COPY, io.BytesIO(b"".join(rows)))
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as exc:
-        raise DatabaseUnavailableError("the database connection broke") from exc
+        reason = exc.diag.message_primary or "the connection broke"
+        raise DatabaseUnavailableError(f"the database takes no templates: {reason}") from exc
     finally:
         cursor.close()
 

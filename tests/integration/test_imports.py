@@ -1,5 +1,6 @@
 """Imported embeddings are templates like all others, and come all or not at all."""
 
+import dataclasses
 import threading
 import uuid
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from db.search import nearest
 from db.session import retried, transaction
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec
 
-WIDE = EngineSpec(name="wide", version="1", dimension=512, threshold_distance=1, max_distance=2)
+WIDE = dataclasses.replace(DEFAULT_ENGINE, name="wide", dimension=512)
 
 
 def named(*names: str) -> NamedEmbeddings:
@@ -203,6 +204,20 @@ def test_a_connection_that_breaks_leaves_nothing(kit: Kit, monkeypatch: pytest.M
     with pytest.raises(DatabaseUnavailableError):
         imported(kit, named(*(f"person {n}" for n in range(25))))
     assert [count(kit, table) for table in (Gallery, Subject, Template)] == [0, 0, 0]
+
+
+def test_a_database_that_cannot_take_them_is_said_in_a_sentence(kit: Kit) -> None:
+    with transaction(kit.database) as other:
+        other.execute(text("LOCK TABLE template IN EXCLUSIVE MODE"))
+        with pytest.raises(DatabaseUnavailableError, match="takes no templates: canceling"):
+            import_impatiently(kit, named("anna"))
+    assert [count(kit, table) for table in (Gallery, Subject, Template)] == [0, 0, 0]
+
+
+def import_impatiently(kit: Kit, found: NamedEmbeddings) -> None:
+    with transaction(kit.database) as session:
+        session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        import_templates(session, kit.tenant_id, gallery="people", spec=DEFAULT_ENGINE, found=found)
 
 
 def test_of_two_imports_at_once_one_is_refused(kit: Kit) -> None:
