@@ -14,9 +14,7 @@ import click
 from db.settings import SettingsError
 from pipeline.errors import FaceBatchError
 
-COMMANDS = {
-    name: f"cli.commands.{name}" for name in ("match", "embed", "demo", "up", "down", "status")
-}
+COMMANDS = ("match", "embed", "import-encodings", "demo", "up", "down", "status")
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -29,7 +27,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"cli.commands.{name}"), name)
         return command if isinstance(command, click.Command) else None
 
 

@@ -1,5 +1,7 @@
 """What the stores and the queries refuse."""
 
+from collections.abc import Sequence
+
 from pipeline.errors import FaceBatchError
 
 
@@ -61,6 +63,20 @@ class DuplicateSubjectError(ConflictError):
     """The gallery has a subject of this name."""
 
     code = "duplicate_subject"
+
+
+class NamesTakenError(DuplicateSubjectError):
+    """The gallery has subjects of these names. The message has none of them: it may be logged."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"the gallery has {len(names)} of the subjects already")
+        self.names = tuple(names)
+
+
+class GalleryEngineError(ConflictError):
+    """The gallery is bound to another engine, or another version of it, than the embeddings."""
+
+    code = "gallery_engine_differs"
 
 
 class DuplicateItemError(ConflictError):

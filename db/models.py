@@ -292,7 +292,7 @@ class Embedding(Base):
 
 
 class Template(Base):
-    """An embedding enrolled for a subject.
+    """An embedding enrolled for a subject: that of a photo's face, or one that was imported.
 
     It repeats the vector, so that searching a gallery reads one table and nothing else.
     """
@@ -311,7 +311,8 @@ class Template(Base):
     tenant_id: Mapped[TenantId]
     gallery_id: Mapped[uuid.UUID]
     subject_id: Mapped[uuid.UUID]
-    embedding_id: Mapped[int]
+    embedding_id: Mapped[int | None]
+    """None where the template was imported: there is no photo of it."""
     vector: Mapped[list[float]] = mapped_column(Vector())
     created_at: Mapped[Created]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -36,19 +37,26 @@ def prepare(settings: Settings) -> None:
     settings.require_stores()
     database = make_database(settings.database or "")
     try:
-        with transaction(database) as session:
-            session.execute(text("SELECT 1"))
-        try:
-            migrate(database)
-        except DBAPIError as exc:
-            raise SettingsError("the database cannot take our schema") from exc
-        with transaction(database) as session:
-            ensure_tenant(session, LOCAL_TENANT)
-            for spec in ENGINE_SPECS.values():
-                ensure_model(session, spec)
+        prepare_database(database)
     finally:
         database.dispose()
     ObjectStore.from_settings(settings).ensure_bucket()
+
+
+def prepare_database(database: Database) -> None:
+    """Schema, models and tenant `local`; raises `FaceBatchError`."""
+    with transaction(database) as session:
+        session.execute(text("SELECT 1"))
+    try:
+        migrate(database)
+    except DBAPIError as exc:
+        raise SettingsError("the database cannot take our schema") from exc
+    except CommandError as exc:
+        raise SettingsError("the database is one of another version of facebatch") from exc
+    with transaction(database) as session:
+        ensure_tenant(session, LOCAL_TENANT)
+        for spec in ENGINE_SPECS.values():
+            ensure_model(session, spec)
 
 
 def main() -> int:

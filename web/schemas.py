@@ -166,7 +166,7 @@ class SubjectOut(_Out):
     id: uuid.UUID
     name: str
     gallery: uuid.UUID
-    templates: int = Field(description="How many photos of it are enrolled.")
+    templates: int = Field(description="How many faces of it are enrolled.")
     created_at: dt.datetime
 
     @classmethod

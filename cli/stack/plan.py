@@ -68,11 +68,10 @@ def check_redis(settings: Settings) -> None:
     """Raises `StackError` where a Redis that was set does not answer."""
     if settings.redis_url is None:
         return
-    trouble = valkey.answers(settings.redis_url.get_secret_value())
+    url = settings.redis_url.get_secret_value()
+    trouble = valkey.answers(url)
     if trouble is not None:
-        raise StackError(
-            f"REDIS_URL: the server at {_host(settings.redis_url)} does not serve us: {trouble}"
-        )
+        raise StackError(f"REDIS_URL: the server at {host_of(url)} does not serve us: {trouble}")
 
 
 def _external(settings: Settings) -> Iterable[tuple[str, str]]:
@@ -83,9 +82,9 @@ def _external(settings: Settings) -> Iterable[tuple[str, str]]:
         ("s3", settings.s3_endpoint_url),
     ):
         if url is not None:
-            yield name, _host(url)
+            yield name, host_of(url.get_secret_value())
 
 
-def _host(url: SecretStr) -> str:
+def host_of(url: str) -> str:
     """Host and port, without user and password."""
-    return urlsplit(url.get_secret_value()).netloc.rpartition("@")[2]
+    return urlsplit(url).netloc.rpartition("@")[2]

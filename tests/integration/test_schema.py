@@ -1,11 +1,14 @@
 """The migrations make the tables that the models describe."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from db.models import Base
-from db.prepare import migrate
-from db.session import Database
+from db.prepare import migrate, prepare_database
+from db.session import Database, transaction
+from db.settings import SettingsError
 
 
 def test_the_migrations_agree_with_the_models(database: Database) -> None:
@@ -17,3 +20,10 @@ def test_the_migrations_agree_with_the_models(database: Database) -> None:
 def test_migrating_again_changes_nothing(database: Database) -> None:
     migrate(database)
     migrate(database)
+
+
+def test_the_schema_of_a_later_version_is_refused_in_a_sentence(database: Database) -> None:
+    with transaction(database) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SettingsError, match="another version of facebatch"):
+        prepare_database(database)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stack_kit import Stack, until
 
+from cli.stack.database import used_database
 from cli.stack.errors import StackError
 from cli.stack.home import Home
 from cli.stack.session import running_stack, start_detached
@@ -104,3 +105,24 @@ def test_a_stack_that_does_not_start_says_why(stack: Stack) -> None:
     with pytest.raises(StackError, match=r"^REDIS_URL: the server at 127\.0\.0\.1:1"):
         start_detached(settings_of(stack))
     assert not stack.processes()
+
+
+def test_a_database_that_is_set_is_used_without_a_stack(stack: Stack, database_url: str) -> None:
+    with used_database(settings_of(stack)) as found:
+        assert found == database_url
+    assert not stack.home.path.exists()
+
+
+def test_a_database_other_than_that_of_the_stack_that_runs_is_refused(
+    stack: Stack, database_url: str
+) -> None:
+    stack.up()
+    with used_database(settings_of(stack)) as found:
+        assert found == database_url
+    stack.settings = {**stack.settings, "DATABASE_URL": "postgresql://a:secret@127.0.0.1:1/b"}
+    with pytest.raises(StackError, match=r"at 127\.0\.0\.1:1, and the stack") as refused:
+        used_database(settings_of(stack)).__enter__()
+    assert "secret" not in str(refused.value)
+    del stack.settings["DATABASE_URL"]
+    with pytest.raises(StackError, match="set DATABASE_URL"):
+        used_database(settings_of(stack)).__enter__()
