@@ -77,3 +77,9 @@ class ModelCacheError(FaceBatchError):
 
     code = "model_cache_unusable"
     permanent = False
+
+
+class CurveError(FaceBatchError):
+    """Points that are no curve of error rates, or a file of them that cannot be read."""
+
+    code = "error_curve_invalid"
