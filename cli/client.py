@@ -96,10 +96,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def ensure_gallery(self, name: str) -> str:
-        """The id of the gallery called `name`, which is made where it does not exist."""
+    def ensure_gallery(self, name: str, *, engine: str) -> str:
+        """The id of the gallery called `name`, which is made, for `engine`, if there is none."""
         try:
-            return str(self._call("POST", "/v1/galleries", json={"name": name})["id"])
+            made = self._call("POST", "/v1/galleries", json={"name": name, "engine": engine})
+            return str(made["id"])
         except ApiError as exc:
             if exc.code != "gallery_exists":
                 raise

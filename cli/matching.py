@@ -12,8 +12,10 @@ from cli.progress import Step, Steps
 from cli.scan import FoundPeople, FoundPhotos, open_photo, spelt
 from cli.sharing import in_use
 from cli.submission import Submission
+from cli.thresholds import sentence
 from pipeline.errors import FaceBatchError
-from pipeline.specs import DEFAULT_ENGINE
+from pipeline.specs import engine_spec
+from pipeline.thresholds import WantedThreshold
 
 POLL_S = 0.3
 CANCEL_PATIENCE_S = 2.0
@@ -65,7 +67,8 @@ class MatchedPhoto:
 class MatchOptions:
     """What the user may choose."""
 
-    threshold_distance: float | None
+    engine: str
+    threshold: WantedThreshold
     top_k: int
     multiple_faces: str
 
@@ -95,7 +98,7 @@ class Matcher:
 
     def _enrol(self, name: str, people: FoundPeople, options: MatchOptions) -> str:
         """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
-        gallery_id = self._client.ensure_gallery(name)
+        gallery_id = self._client.ensure_gallery(name, engine=options.engine)
         job_id = self._client.open_job(
             kind="enrol", gallery=gallery_id, multiple_faces=options.multiple_faces
         )
@@ -150,9 +153,8 @@ class Matcher:
         self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
     ) -> Iterator[MatchedPhoto]:
         wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
-        if options.threshold_distance is not None:
-            wanted["threshold"] = options.threshold_distance
-        job_id = self._client.open_job(**wanted)
+        job_id = self._client.open_job(**wanted, **_threshold(options.threshold))
+        self._warn(sentence(self._client.job(job_id)["threshold"], options.engine))
         submission = Submission(client=self._client, job_id=job_id)
         total = len(photos.relative)
         with self._cancelling(job_id), Step(self._steps, "matching photos", total) as step:
@@ -195,10 +197,21 @@ class Matcher:
         return job["finished_at"] is not None
 
 
+def _threshold(wanted: WantedThreshold) -> Json:
+    """The fields of a job that ask for it; none for the default."""
+    fields = {
+        "threshold": wanted.distance,
+        "target_fmr": wanted.target_fmr,
+        "target_fpir": wanted.target_fpir,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
     """A name that changes with the people's photos, and the part that goes by their folder."""
     folder = hashlib.sha256(str(people.root.resolve()).encode("utf-8", "surrogateescape"))
-    content = hashlib.sha256(f"{DEFAULT_ENGINE.name} {DEFAULT_ENGINE.version}".encode())
+    spec = engine_spec(options.engine)
+    content = hashlib.sha256(f"{spec.name} {spec.version}".encode())
     content.update(options.multiple_faces.encode())
     for person, paths in people.photos.items():
         for path in paths:

@@ -29,12 +29,6 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
-class ThresholdRangeError(FaceBatchError):
-    """The threshold is no distance that two embeddings of the engine can have."""
-
-    code = "threshold_out_of_range"
-
-
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 

@@ -53,6 +53,15 @@ def get_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> Gall
     return GalleryView(**row._mapping)
 
 
+def gallery_engine(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> str:
+    """The name of the gallery's engine, without counting; raises `GalleryNotFoundError`."""
+    query = select(Model.engine).join(Gallery, Gallery.model_id == Model.id)
+    found = query.where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
+    if (engine := session.scalars(found).one_or_none()) is None:
+        raise GalleryNotFoundError("there is no such gallery")
+    return engine
+
+
 def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:
     """The id of the gallery's model, without counting; raises `GalleryNotFoundError`."""
     query = select(Gallery.model_id).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)

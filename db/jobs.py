@@ -19,7 +19,6 @@ from db.errors import (
     SubjectNotAllowedError,
     SubjectNotFoundError,
     SubjectRequiredError,
-    ThresholdRangeError,
 )
 from db.galleries import gallery_model
 from db.ids import new_id
@@ -37,24 +36,26 @@ from db.models import (
     Photo,
     Subject,
 )
+from db.subjects import count_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewItem, NewJob
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
+from pipeline.thresholds import Threshold, decided
 
 COMPLETED = "job.completed"
 """The event that a job has ended, in whichever way."""
 
 
 def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
-    """Makes an open job without photos.
+    """Makes an open job without photos, and sets its threshold for good.
 
-    Raises `GalleryNotFoundError`, `SubjectNotFoundError`, `EngineUnknownError` and
-    `ThresholdRangeError`.
+    Raises `GalleryNotFoundError`, `SubjectNotFoundError`, `EngineUnknownError`,
+    `ThresholdRangeError` and `TargetUnknownError`.
     """
     model_id, spec = _model_of(session, tenant_id, new)
     if new.subject_id is not None:
         _require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
-    threshold = checked_threshold(spec, new.threshold_distance)
+    threshold = _threshold(session, tenant_id, new, spec)
     job = Job(
         id=new_id(),
         tenant_id=tenant_id,
@@ -62,7 +63,10 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
         model_id=model_id,
         gallery_id=new.gallery_id,
         subject_id=new.subject_id,
-        threshold_distance=threshold,
+        threshold_distance=threshold.distance,
+        target_fmr=threshold.target_fmr,
+        target_fpir=threshold.target_fpir,
+        gallery_subjects=threshold.subjects,
         top_k=new.top_k,
         multiple_faces=new.multiple_faces,
         delete_after=None if new.keep_for is None else func.now() + new.keep_for,
@@ -257,16 +261,15 @@ def _model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, Engin
     return model_id, engine_spec(engine)
 
 
-def checked_threshold(spec: EngineSpec, distance: float | None) -> float:
-    """`distance` if the engine can measure it, its own for None; raises `ThresholdRangeError`."""
-    if distance is None:
-        return spec.threshold_distance
-    if not 0 < distance <= spec.max_distance:
-        raise ThresholdRangeError(
-            f"a threshold for {spec.name} is an L2 distance above 0 and up to "
-            f"{spec.max_distance:g}; its own is {spec.threshold_distance:g}"
-        )
-    return distance
+def _threshold(session: Session, tenant_id: int, new: NewJob, spec: EngineSpec) -> Threshold:
+    """The job's threshold; an identification's follows from how many subjects there are now.
+
+    Those without a template count as well: they may get one before the photos are searched.
+    """
+    subjects = None
+    if new.kind is JobKind.IDENTIFY and new.gallery_id is not None:
+        subjects = count_subjects(session, tenant_id, new.gallery_id)
+    return decided(spec, new.threshold, subjects=subjects)
 
 
 def _check_who(job: Job, items: Sequence[NewItem]) -> None:
@@ -426,6 +429,9 @@ def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
             Job.gallery_id,
             Job.subject_id,
             Job.threshold_distance,
+            Job.target_fmr,
+            Job.target_fpir,
+            Job.gallery_subjects,
             Job.top_k,
             Job.multiple_faces,
             Job.created_at,

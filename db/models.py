@@ -330,6 +330,7 @@ class Job(Base):
         Index(None, "delete_after", postgresql_where=text("delete_after IS NOT NULL")),
         Index("ix_job_unsealed", "changed_at", postgresql_where=text("sealed_at IS NULL")),
         CheckConstraint("(kind = 'detect') = (gallery_id IS NULL)", name="gallery"),
+        CheckConstraint("target_fmr IS NULL OR target_fpir IS NULL", name="target"),
         CheckConstraint("n_done + n_no_face + n_failed + n_cancelled <= n_items", name="counters"),
     )
 
@@ -342,6 +343,11 @@ class Job(Base):
     subject_id: Mapped[uuid.UUID | None]
     """The subject to verify against, or the one to enrol for where an item names none."""
     threshold_distance: Mapped[float]
+    """What decides. It was set when the job was made, and does not change with its gallery."""
+    target_fmr: Mapped[float | None]
+    target_fpir: Mapped[float | None]
+    gallery_subjects: Mapped[int | None]
+    """An identification's: the gallery's subjects when the threshold was set."""
     top_k: Mapped[int] = mapped_column(SmallInteger)
     multiple_faces: Mapped[MultipleFaces] = mapped_column(default=MultipleFaces.REFUSE)
     created_at: Mapped[Created]

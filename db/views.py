@@ -2,9 +2,10 @@
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
+from pipeline.thresholds import Threshold, WantedThreshold, current_spec, explained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,7 @@ class NewJob:
     kind: JobKind
     gallery_id: uuid.UUID | None
     subject_id: uuid.UUID | None = None
-    threshold_distance: float | None = None
-    """None: the engine's own."""
+    threshold: WantedThreshold = field(default_factory=WantedThreshold)
     top_k: int = 5
     multiple_faces: MultipleFaces = MultipleFaces.REFUSE
     engine: str | None = None
@@ -77,6 +77,9 @@ class JobView:
     gallery_id: uuid.UUID | None
     subject_id: uuid.UUID | None
     threshold_distance: float
+    target_fmr: float | None
+    target_fpir: float | None
+    gallery_subjects: int | None
     top_k: int
     multiple_faces: MultipleFaces
     created_at: dt.datetime
@@ -95,6 +98,17 @@ class JobView:
     def finished(self) -> bool:
         """Whether every photo has ended and the job with them."""
         return self.finished_at is not None
+
+    @property
+    def threshold(self) -> Threshold:
+        """What the job's threshold means, by what is known of its engine's version today."""
+        return explained(
+            current_spec(self.engine, self.engine_version),
+            distance=self.threshold_distance,
+            target_fmr=self.target_fmr,
+            target_fpir=self.target_fpir,
+            subjects=self.gallery_subjects,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

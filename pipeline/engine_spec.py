@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline.error_curve import ErrorCurve
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
@@ -22,3 +24,5 @@ class EngineSpec:
     """Whether a photo that has no sure face is turned by quarters and tried again."""
     managed_colour: bool
     """Whether colour profiles are heeded. face_recognition passes them over."""
+    curve: ErrorCurve | None = None
+    """How often it errs at a distance; None for an engine (or a version) that was not measured."""

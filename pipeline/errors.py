@@ -77,3 +77,21 @@ class ModelCacheError(FaceBatchError):
 
     code = "model_cache_unusable"
     permanent = False
+
+
+class CurveError(FaceBatchError):
+    """Points that are no curve of error rates, or a file of them that cannot be read."""
+
+    code = "error_curve_invalid"
+
+
+class ThresholdRangeError(FaceBatchError):
+    """The threshold is no distance that two embeddings of the engine can have."""
+
+    code = "threshold_out_of_range"
+
+
+class TargetUnknownError(FaceBatchError):
+    """A target error rate for an engine whose error rates were never measured."""
+
+    code = "target_unsupported"

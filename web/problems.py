@@ -13,10 +13,16 @@ from db.errors import (
     NotFoundError,
     SubjectNotAllowedError,
     SubjectRequiredError,
-    ThresholdRangeError,
     UnavailableError,
 )
-from pipeline.errors import EngineUnknownError, FaceBatchError, FileTooLargeError, PhotoError
+from pipeline.errors import (
+    EngineUnknownError,
+    FaceBatchError,
+    FileTooLargeError,
+    PhotoError,
+    TargetUnknownError,
+    ThresholdRangeError,
+)
 from web.errors import InvalidNameError, MediaTypeError, RequestError
 
 log = structlog.get_logger()
@@ -32,6 +38,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (ConflictError, HTTPStatus.CONFLICT),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ThresholdRangeError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TargetUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectRequiredError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),

@@ -10,8 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
 from db.views import CandidateView, FaceView, GalleryView, ItemView, JobView, SubjectView
+from pipeline.thresholds import DEFAULT_TARGET_FPIR
 from web.errors import InvalidNameError
 from web.incoming import storable
+from web.thresholds import ThresholdOut
 
 MAX_NAME_CHARS = 255
 MAX_PAGE = 1000
@@ -188,10 +190,12 @@ class SubjectsOut(_Out):
     next_cursor: str | None = Field(description="For the next page; null at the end.")
 
 
+_THRESHOLDS = ("threshold", "target_fmr", "target_fpir")
 _TAKEN = {
     JobKind.ENROL: {"gallery", "subject", "multiple_faces"},
-    JobKind.IDENTIFY: {"gallery", "threshold", "top_k"},
-    JobKind.VERIFY: {"gallery", "subject", "threshold"},
+    JobKind.IDENTIFY: {"gallery", *_THRESHOLDS, "top_k"},
+    # One subject is no search: there is no FPIR to aim at.
+    JobKind.VERIFY: {"gallery", "subject", "threshold", "target_fmr"},
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
@@ -210,7 +214,22 @@ class JobIn(_In):
     )
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None,
-        description="L2 distance up to which a face is taken for a subject. Default: the engine's.",
+        description="L2 distance up to which a face is taken for a subject. Default, for `verify`: "
+        "the engine's.",
+    )
+    target_fmr: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="In place of `threshold`: the share of strangers that may match one subject.",
+    )
+    target_fpir: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="In place of `threshold`, for `identify`: the share of strangers that may "
+        f"match any subject of the gallery. Default: {DEFAULT_TARGET_FPIR:g}, and never a looser "
+        "distance than the engine's.",
     )
     top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Candidates listed for each face.")
     multiple_faces: MultipleFaces = Field(
@@ -230,6 +249,8 @@ class JobIn(_In):
             raise ValueError(f"{self.kind.value} needs a gallery; give its id")
         if self.kind is JobKind.VERIFY and not self.subject:
             raise ValueError("verify needs a subject; give its id")
+        if len(several := [name for name in _THRESHOLDS if name in given]) > 1:
+            raise ValueError(f"{' and '.join(several)} exclude each other; give one of them")
         return self
 
 
@@ -291,15 +312,6 @@ class CountsOut(_Out):
     cancelled: int
 
 
-class ThresholdOut(_Out):
-    """The threshold that decided, and what it means."""
-
-    distance: float
-    meaning: str = (
-        "L2 distance between embeddings up to which a face is taken for a subject; lower is closer"
-    )
-
-
 class JobOut(_Out):
     """A job."""
 
@@ -328,7 +340,7 @@ class JobOut(_Out):
             gallery=view.gallery_id,
             subject=view.subject_id,
             engine=EngineOut(name=view.engine, version=view.engine_version),
-            threshold=ThresholdOut(distance=view.threshold_distance),
+            threshold=ThresholdOut.of(view.threshold),
             top_k=view.top_k,
             multiple_faces=view.multiple_faces,
             counts=CountsOut(

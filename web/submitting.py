@@ -3,6 +3,7 @@
 from db import jobs
 from db.session import Session, retried
 from db.views import JobView, NewJob
+from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
 from web.schemas import JobIn
 from web.services import Services
@@ -28,7 +29,11 @@ def new_job(wanted: JobIn) -> NewJob:
         kind=wanted.kind,
         gallery_id=wanted.gallery,
         subject_id=wanted.subject,
-        threshold_distance=wanted.threshold,
+        threshold=WantedThreshold(
+            distance=wanted.threshold,
+            target_fmr=wanted.target_fmr,
+            target_fpir=wanted.target_fpir,
+        ),
         top_k=wanted.top_k,
         multiple_faces=wanted.multiple_faces,
         engine=wanted.engine,

@@ -12,8 +12,15 @@ from cli.stack.home import home_of
 from cli.stack.session import start_detached
 from db.models import MultipleFaces
 from db.settings import load_settings
+from pipeline.specs import DEFAULT_ENGINE
+from pipeline.thresholds import WantedThreshold
 
-OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces=MultipleFaces.REFUSE.value)
+OPTIONS = MatchOptions(
+    engine=DEFAULT_ENGINE.name,
+    threshold=WantedThreshold(),
+    top_k=5,
+    multiple_faces=MultipleFaces.REFUSE.value,
+)
 
 
 @click.command(short_help="Match a sample of real photos, or your own.")

@@ -18,9 +18,11 @@ from cli.progress import steps_for
 from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
 from cli.stack.session import running_stack
 from cli.telling import warn, warn_of_left_out
+from cli.thresholds import wanted_threshold
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
-from pipeline.specs import DEFAULT_ENGINE
+from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
+from pipeline.thresholds import DEFAULT_TARGET_FPIR
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -49,12 +51,31 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Write to FILE: CSV where it ends in .csv, else JSON lines. Default: standard output.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(sorted(ENGINE_SPECS)),
+    default=DEFAULT_ENGINE.name,
+    show_default=True,
+    help="What makes embeddings of faces.",
+)
+@click.option(
     "--threshold",
     "threshold_distance",
-    type=Number(0, DEFAULT_ENGINE.max_distance, min_open=True),
+    type=Number(0, min_open=True),
     metavar="T",
-    help="Distance up to which a face is taken for a person. "
-    f"Default: {DEFAULT_ENGINE.threshold_distance}.",
+    help="Distance up to which a face is taken for a person.",
+)
+@click.option(
+    "--target-fmr",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Instead: the share of strangers that may be taken for one person.",
+)
+@click.option(
+    "--target-fpir",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Instead: the share of strangers that may be taken for any of the people. Default: "
+    f"{DEFAULT_TARGET_FPIR:g}, at a distance that is never looser than the engine's own.",
 )
 @click.option(
     "--top",
@@ -76,7 +97,10 @@ def match(  # noqa: PLR0917 - click calls it by name.
     people_dir: Path,
     photos_dir: Path,
     out: Path | None,
+    engine: str,
     threshold_distance: float | None,
+    target_fmr: float | None,
+    target_fpir: float | None,
     top_k: int,
     multiple_faces: str,
 ) -> None:
@@ -86,8 +110,11 @@ def match(  # noqa: PLR0917 - click calls it by name.
     end. Exit status: 0 when every photo has its result, 1 when not, 2 for bad arguments, 128 and
     the signal's number when it was told to end.
     """
+    threshold = wanted_threshold(
+        engine, distance=threshold_distance, target_fmr=target_fmr, target_fpir=target_fpir
+    )
     options = MatchOptions(
-        threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
+        engine=engine, threshold=threshold, top_k=top_k, multiple_faces=multiple_faces
     )
     settings = load_settings()
     people, photos = folders_of(people_dir, photos_dir)

@@ -15,6 +15,8 @@ from place import Place
 
 from cli.sample import Sample
 from cli.stack.postgres import database_url
+from pipeline.specs import ENGINE_SPECS
+from pipeline.thresholds import WantedThreshold, decided
 
 
 def lines(path: Path) -> list[dict]:
@@ -136,6 +138,21 @@ def test_threshold_and_top_are_heeded(served: Place, sample: Sample) -> None:
     assert {len(line["candidates"]) for line in found} == {1}
     assert {line["subject"] is None for line in found} == {True, False}
     assert all((line["subject"] is None) == (line["distance"] > 0.25) for line in found)
+    assert "faces within 0.25 of a person" in done.stderr
+
+
+def test_an_engine_and_an_error_rate_are_heeded(served: Place, sample: Sample) -> None:
+    done = served.run(
+        "match", "--people", sample.people_dir, "--photos", sample.photos_dir,
+        "--engine", "sface", "--target-fpir", "1e-4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "FPIR 0.0001 among 2 people" in done.stderr
+    spec = ENGINE_SPECS["sface"]
+    limit = decided(spec, WantedThreshold(target_fpir=1e-4), subjects=2).distance
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["subject"] for line in found} >= {"obama", "biden"}
+    assert all((line["subject"] is None) == (line["distance"] > limit) for line in found)
 
 
 @pytest.mark.parametrize(

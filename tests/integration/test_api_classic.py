@@ -18,6 +18,8 @@ from cli.sample import Sample
 from db.models import DoomedObject, Job, Photo, Subject, Template
 from db.session import transaction
 from db.settings import Settings
+from pipeline.specs import DEFAULT_ENGINE
+from pipeline.thresholds import explained
 from web.app import create_app
 
 
@@ -136,6 +138,16 @@ def test_a_user_is_registered_and_recognized(
     }
     assert api.get("/stats").json == {"total_users": 1, **constants}
 
+    curve = DEFAULT_ENGINE.curve
+    fmr = pytest.approx(curve.fmr_at(0.45), rel=1e-2)
+    meaning = {
+        "threshold": 0.45,
+        "fmr": fmr,
+        "fmr_basis": "measured",
+        "fpir": fmr,  # Of the one user that there is.
+        "fnmr": pytest.approx(curve.fnmr_at(0.45), rel=1e-2),
+        "advice": explained(DEFAULT_ENGINE, distance=0.45, subjects=1).advice,
+    }
     match = recognize(api, obama_again).json
     distance = match["distance"]
     assert 0 < distance <= 0.45
@@ -145,7 +157,7 @@ def test_a_user_is_registered_and_recognized(
         "distance": distance,
         "confidence": pytest.approx(1 - distance, abs=1e-9),
         "matched_user": {"id": user_id, "name": "Barack"},
-        "threshold": 0.45,
+        **meaning,
     }
 
     stranger = recognize(api, photo(sample.people_dir / "biden" / "biden.jpg")).json
@@ -157,7 +169,7 @@ def test_a_user_is_registered_and_recognized(
         "distance": distance,
         "confidence": pytest.approx(1 - distance, abs=1e-9),
         "matched_user": None,
-        "threshold": 0.45,
+        **meaning,
     }
     # What was only looked at is not kept: the user's photo is all there is.
     assert (count(local, Photo), count(local, Job)) == (1, 0)

@@ -17,6 +17,8 @@ from db.models import DoomedObject, Photo, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from pipeline.specs import DEFAULT_ENGINE
+from pipeline.thresholds import WantedThreshold, decided
 from web.patience import MOST_WAITING
 
 
@@ -38,7 +40,8 @@ def test_submit_then_poll(api: Api, people: str, sample: Sample) -> None:
     read = api.get(f"/v1/jobs/{job}")
     assert "Retry-After" not in read.headers
     assert read.json["state"] == "succeeded"
-    assert read.json["threshold"]["distance"] == 0.6
+    limit = read.json["threshold"]["distance"]
+    assert limit == decided(DEFAULT_ENGINE, WantedThreshold(), subjects=2).distance
     assert read.json["counts"] == {
         "total": 2, "queued": 0, "running": 0, "done": 1, "no_face": 1, "failed": 0, "cancelled": 0,
     }  # fmt: skip
@@ -56,7 +59,7 @@ def test_submit_then_poll(api: Api, people: str, sample: Sample) -> None:
         ranks = [one["rank"] for one in face["candidates"]]
         distances = [one["distance"] for one in face["candidates"]]
         assert ranks == [1, 2]
-        assert face["distance"] == distances[0] <= 0.6 < distances[1]
+        assert face["distance"] == distances[0] <= limit < distances[1]
     assert (second["name"], second["status"], second["faces"]) == ("grey.jpg", "no_face", [])
 
 

@@ -73,6 +73,10 @@ class TinyApi:
     ended: dict[str, str] = field(default_factory=dict)
     galleries: dict[str, str] = field(default_factory=dict)
     """Names by id."""
+    engines: list[str] = field(default_factory=list)
+    """Of each gallery that was made."""
+    wanted: list[dict[str, object]] = field(default_factory=list)
+    """The body with which each job was opened."""
     subjects: dict[str, str] = field(default_factory=dict)
     sent: list[list[str]] = field(default_factory=list)
     """The file names of each request that brought photos."""
@@ -101,6 +105,7 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
             return problem(409, "gallery_exists")
         gallery_id = str(uuid.uuid4())
         api.galleries[gallery_id] = name
+        api.engines.append(request.get_json()["engine"])
         return {"id": gallery_id}
 
     @app.get("/v1/galleries")
@@ -136,6 +141,7 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
     def open_job() -> object:
         job_id = str(uuid.uuid4())
         api.jobs[job_id] = {}
+        api.wanted.append(request.get_json())
         return {"id": job_id}, 201
 
     @app.post("/v1/jobs/<job_id>/photos")
@@ -176,6 +182,15 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
         return {
             "counts": {"total": total, "queued": 0 if ended else total, "running": 0},
             "finished_at": "2026-01-01T00:00:00Z" if ended else None,
+            "threshold": {
+                "distance": 0.5,
+                "fmr": 1e-4,
+                "fmr_basis": "measured",
+                "fpir": 0.01,
+                "fnmr": 0.2,
+                "subjects": 100,
+                "advice": None,
+            },
         }
 
     @app.get("/v1/jobs/<job_id>/results")

@@ -134,7 +134,7 @@ def test_a_gallery_that_exists_is_found_by_its_name() -> None:
     taken = {"code": "gallery_exists", "detail": "taken"}
     found = {"galleries": [{"id": "g"}], "next_cursor": None}
     with client_of((409, taken), (200, found)) as (client, script):
-        assert client.ensure_gallery("a&b") == "g"
+        assert client.ensure_gallery("a&b", engine="dlib-classic") == "g"
         assert script.asked[-1] == "GET /v1/galleries?name=a%26b"
 
 

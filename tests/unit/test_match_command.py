@@ -46,6 +46,18 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--people people --photos photos --threshold 0", "0.0 is not in the range"),
         ("--people people --photos photos --threshold 2.1", "2.1 is not in the range"),
         ("--people people --photos photos --threshold nan", "nan is not in the range"),
+        ("--people people --photos photos --engine eyes", "'eyes' is not"),
+        ("--people people --photos photos --target-fmr 0", "0.0 is not in the range 0<x<1"),
+        ("--people people --photos photos --target-fpir 1", "1.0 is not in the range 0<x<1"),
+        ("--people people --photos photos --target-fpir nan", "nan is not in the range"),
+        (
+            "--people people --photos photos --threshold 0.5 --target-fmr 0.1",
+            "--threshold and --target-fmr exclude each other",
+        ),
+        (
+            "--people people --photos photos --target-fpir 0.5 --target-fmr 0.1",
+            "--target-fmr and --target-fpir exclude each other",
+        ),
         ("--people people --photos photos --threshold near", "'near' is not a valid float"),
         ("--people people --photos photos --threshold \u0660.\u0665", "not written in the digits"),
         ("--people people --photos photos --top \u0665", "is not written in the digits 0 to 9"),

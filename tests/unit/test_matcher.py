@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,17 @@ from cli.matching import (
 )
 from cli.progress import LineSteps
 from cli.scan import find_people, find_photos
+from pipeline.specs import ENGINE_SPECS
+from pipeline.thresholds import WantedThreshold
 
-OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces="refuse")
-OTHER_OPTIONS = MatchOptions(threshold_distance=None, top_k=5, multiple_faces="largest")
+OPTIONS = MatchOptions(
+    engine="dlib-classic", threshold=WantedThreshold(), top_k=5, multiple_faces="refuse"
+)
+OTHER_OPTIONS = replace(OPTIONS, multiple_faces="largest")
+TOLD = (
+    "faces within 0.5 of a person are taken for that person "
+    "(FMR 0.0001; FPIR 0.01 among 100 people; FNMR 0.2; dlib-classic)"
+)
 
 
 class Match:
@@ -139,7 +148,7 @@ def test_a_person_whose_name_is_refused_does_not_stop_the_others(match: Match) -
     match.add(match.people, " /1.jpg")
     match.add(match.photos, "a.jpg")
     assert [one.status for one in match.run()] == ["done"]
-    assert match.warnings == [f"{match.people / ' /1.jpg'} was not enrolled: name_invalid"]
+    assert match.warnings == [f"{match.people / ' /1.jpg'} was not enrolled: name_invalid", TOLD]
 
 
 def test_a_second_run_enrols_into_the_same_gallery(match: Match) -> None:
@@ -190,3 +199,38 @@ def test_whatever_ends_a_run_cancels_the_job_that_it_meets(
         match.run()
     assert len(match.api.jobs) == call
     assert match.api.ended[list(match.api.jobs)[-1]] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        (WantedThreshold(), {}),
+        (WantedThreshold(distance=0.4), {"threshold": 0.4}),
+        (WantedThreshold(target_fmr=1e-4), {"target_fmr": 1e-4}),
+        (WantedThreshold(target_fpir=0.1), {"target_fpir": 0.1}),
+    ],
+)
+def test_the_threshold_is_asked_for_and_told_before_the_photos_are_sent(
+    match: Match, wanted: WantedThreshold, field: dict[str, float]
+) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run(replace(OPTIONS, threshold=wanted))
+    enrolment, search = match.api.wanted
+    assert enrolment["kind"] == "enrol"
+    given = {name: search[name] for name in search.keys() - {"kind", "gallery", "top_k"}}
+    assert given == field
+    assert match.warnings == [TOLD]
+
+
+def test_a_gallery_is_of_the_engine_that_was_chosen(
+    match: Match, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(ENGINE_SPECS["dlib-classic"], name="eyes")
+    monkeypatch.setattr("pipeline.specs.ENGINE_SPECS", {**ENGINE_SPECS, "eyes": other})
+    match.add(match.photos, "a.jpg")
+    match.run()
+    (first,) = match.api.galleries.values()
+    match.run(replace(OPTIONS, engine="eyes"))
+    (second,) = match.api.galleries.values()
+    assert first != second
+    assert match.api.engines == ["dlib-classic", "eyes"]

@@ -18,14 +18,14 @@ from flask_openapi3.blueprint import APIBlueprint
 from db import erase, galleries, jobs, results, subjects
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
-from db.jobs import checked_threshold
 from db.models import ItemState, JobKind
 from db.retry import retrying
 from db.session import transaction
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, NewItem, NewJob, SubjectView
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
-from pipeline.specs import DEFAULT_ENGINE
+from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
+from pipeline.thresholds import Threshold, WantedThreshold, checked_distance
 from web import health
 from web.accepting import Received, received
 from web.errors import InvalidRequestError, StillWorkingError
@@ -88,7 +88,9 @@ def read_health() -> Response:
     body: dict[str, Any] = {
         "status": "healthy" if healthy else "unhealthy",
         "database": parts["database"],
-        **_constants(here),
+        "threshold": here.settings.classic_threshold,
+        # The settings': a database that is away cannot be asked for the gallery's.
+        "embedding_dimension": here.settings.embedding_dimension,
     }
     if healthy:
         return jsonify(body)
@@ -101,12 +103,14 @@ def read_health() -> Response:
 def read_stats() -> Response:
     """Count the registered users."""
     here = services()
+    gallery_id, spec = _gallery(here)
     with transaction(here.database) as session:
-        gallery_id = galleries.ensure_gallery(
-            session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
-        )
         total = subjects.count_subjects(session, here.tenant_id, gallery_id)
-    return jsonify(total_users=total, **_constants(here))
+    return jsonify(
+        total_users=total,
+        threshold=here.settings.classic_threshold,
+        embedding_dimension=spec.dimension,
+    )
 
 
 @api.post(
@@ -119,7 +123,7 @@ def read_stats() -> Response:
 def register() -> Response:
     """Register a user: a name that nobody has yet, and a photo of one face."""
     here = services()
-    gallery_id = _gallery(here)
+    gallery_id, spec = _gallery(here)
     with received(here, request, photo_field=IMAGE) as arrived:
         name = SubjectIn.model_validate(arrived.fields).name
         if _named(here, gallery_id, name):
@@ -133,7 +137,7 @@ def register() -> Response:
         message=f"User '{name}' registered successfully",
         user_id=_number(here, gallery_id, item),
         name=name,
-        embedding_dimension=here.settings.embedding_dimension,
+        embedding_dimension=spec.dimension,
     )
 
 
@@ -146,26 +150,27 @@ def recognize(query: RecognizeQuery) -> Response:
     """Recognize the largest face of a photo among the registered users."""
     here = services()
     wished = here.settings.classic_threshold if query.threshold is None else query.threshold
-    threshold = checked_threshold(DEFAULT_ENGINE, wished)
-    gallery_id = _gallery(here)
+    gallery_id, spec = _gallery(here)
+    # Before the photo is read: a refusal needs none.
+    wanted = WantedThreshold(distance=checked_distance(spec, wished))
     with received(here, request, photo_field=IMAGE) as arrived:
         if arrived.fields:
             raise InvalidRequestError(f"no form field '{min(arrived.fields)}' is taken here")
         new = NewJob(
             kind=JobKind.IDENTIFY,
             gallery_id=gallery_id,
-            threshold_distance=threshold,
+            threshold=wanted,
             top_k=1,
             keep_for=KEPT,
         )
         job = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
     face = max(_ended_item(here, job.id).faces, key=_area_px)
-    return jsonify(_recognized(face, threshold))
+    return jsonify(_recognized(face, job.threshold))
 
 
-def _recognized(face: FaceView, threshold: float) -> dict[str, Any]:
+def _recognized(face: FaceView, threshold: Threshold) -> dict[str, Any]:
     near = face.candidates[0] if face.candidates else None
-    match = near if near and near.distance <= threshold else None
+    match = near if near and near.distance <= threshold.distance else None
     return {
         "status": "match" if match else "no_match",
         "message": f"Face recognized as '{match.subject_name}'"
@@ -175,23 +180,30 @@ def _recognized(face: FaceView, threshold: float) -> dict[str, Any]:
         "distance": round(near.distance, 4) if near else None,
         "confidence": round(max(0.0, 1 - near.distance), 4) if near else None,
         "matched_user": {"id": match.subject_number, "name": match.subject_name} if match else None,
-        "threshold": threshold,
+        "threshold": threshold.distance,
+        "fmr": _three_digits(threshold.fmr),
+        "fmr_basis": threshold.basis,
+        "fpir": _three_digits(threshold.fpir),
+        "fnmr": _three_digits(threshold.fnmr),
+        "advice": threshold.advice,
     }
 
 
-def _constants(here: Services) -> dict[str, Any]:
-    return {
-        "threshold": here.settings.classic_threshold,
-        "embedding_dimension": here.settings.embedding_dimension,
-    }
+def _three_digits(rate: float | None) -> float | None:
+    return None if rate is None else float(f"{rate:.3g}")
 
 
-def _gallery(here: Services) -> uuid.UUID:
-    """Where the users are kept, made at the first call."""
+def _gallery(here: Services) -> tuple[uuid.UUID, EngineSpec]:
+    """Where the users are kept, made at the first call with the default engine of that time.
+
+    With it comes its own engine, which is another one where the default has changed since.
+    """
     with transaction(here.database) as session:
-        return galleries.ensure_gallery(
+        gallery_id = galleries.ensure_gallery(
             session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
         )
+        name = galleries.gallery_engine(session, here.tenant_id, gallery_id)
+        return gallery_id, engine_spec(name)
 
 
 def _named(here: Services, gallery_id: uuid.UUID, name: str) -> list[SubjectView]:

@@ -1,5 +1,6 @@
 """The engine `dlib` as plain data."""
 
+from pipeline.curve_file import packaged_curve
 from pipeline.engine_spec import EngineSpec
 
 SPEC = EngineSpec(
@@ -11,6 +12,7 @@ SPEC = EngineSpec(
     sure_score=0.9,
     turns_photos=True,
     managed_colour=True,
+    curve=packaged_curve(__package__, engine="dlib", version="1"),
 )
 """YuNet at 640 pixels and, where need be, at 2560 and 224; dlib's five landmarks and chip; dlib's
 ResNet, the mean of a face and its mirror image. A photo without faces is turned.

@@ -1,5 +1,6 @@
 """The engine `dlib-classic` as plain data."""
 
+from pipeline.curve_file import packaged_curve
 from pipeline.engine_spec import EngineSpec
 
 SPEC = EngineSpec(
@@ -11,6 +12,7 @@ SPEC = EngineSpec(
     sure_score=1.0,
     turns_photos=False,
     managed_colour=False,
+    curve=packaged_curve(__package__, engine="dlib-classic", version="1"),
 )
 """HOG with one upsampling, five landmarks, dlib's ResNet: what face_recognition computes.
 
