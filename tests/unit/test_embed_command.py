@@ -17,6 +17,7 @@ from pipeline.loader import load_engine
 
 Arrays = dict[str, NDArray[np.generic]]
 STACK = {"sqlalchemy", "psycopg2", "flask", "celery", "kombu", "redis", "boto3", "httpx", "onnx"}
+PIXELS = {"cv2", "dlib", "onnxruntime", "PIL"}
 
 
 @pytest.fixture(scope="module")
@@ -300,13 +301,16 @@ from cli.main import facebatch
 sys.argv[1:1] = ["embed"]
 facebatch.main(standalone_mode=False)
 """
-    loaded = f"\nprint(*({STACK} | {{'pyarrow'}}) & set(sys.modules))"
+    loaded = "\nprint(*{unwanted} & set(sys.modules))"
     models, out = photos.parent / "home" / "models", photos.parent / "out.npz"
     models.mkdir(parents=True)
     load_engine("dlib", models)  # Converted: what is needed for that may be loaded once.
-    for code, arguments in ((worker, [models]), (command, [photos, "--out", out])):
+    for code, unwanted, arguments in (
+        (worker, STACK, [models]),
+        (command, STACK | PIXELS | {"pyarrow"}, [photos, "--out", out]),
+    ):
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code + loaded, *arguments],
+            [sys.executable, "-P", "-c", code + loaded.format(unwanted=unwanted), *arguments],
             env=os.environ | {"FACEBATCH_HOME": str(photos.parent / "home")},
             capture_output=True,
             text=True,
