@@ -75,20 +75,20 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/local: requirements/local.txt pyproject.toml | $(BIN)/python
-	@echo "Installing facebatch and what it needs (about a minute, 0.8 GB)"
+	@echo "Installing facebatch and what it needs (about a minute, 1.1 GB)"
 	@$(INSTALL) -r requirements/local.txt
 	@$(SELF)
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
-	@echo "Installing facebatch and what its tests need (about a minute, 0.9 GB)"
+	@echo "Installing facebatch and what its tests need (about a minute, 1.2 GB)"
 	@$(INSTALL) -r requirements/dev.txt
 	@$(SELF)
 	@touch $@
 
 # --no-deps: face_recognition asks for dlib, and has it from dlib-bin, which pip cannot know.
 $(VENV)/bench: requirements/bench.txt pyproject.toml | $(BIN)/python
-	@echo "Installing facebatch and what its benchmarks compare it with (about a minute, 0.9 GB)"
+	@echo "Installing facebatch and what its benchmarks compare it with (about a minute, 1.2 GB)"
 	@$(INSTALL) --no-deps -r requirements/bench.txt
 	@$(SELF)
 	@touch $@

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +13,6 @@ from cli.embedding.face_file import SUFFIXES, FaceFile, Failure, face_file
 from cli.embedding.messages import Done, Orders
 from cli.embedding.pool import Pool, in_order
 from cli.numbers import Count, Number
-from cli.progress import Step, steps_for
 from cli.scan import FolderError, FoundPhotos, find_photos
 from cli.telling import warn, warn_of_left_out
 from db.settings import load_settings
@@ -96,12 +95,10 @@ def embed(  # noqa: PLR0917 - click calls it by name.
         min_face_px=min_face_px,
         min_quality=min_quality,
     )
-    with (
-        Pool(orders, photos.relative, workers or settings.worker_processes) as pool,
-        _written_to(out, engine_spec(engine), photos) as file,
-    ):
-        pool.start()
-        face_count, failures = _write(pool.results(), photos.relative, file)
+    with Pool(orders, photos.relative, workers or settings.worker_processes) as pool:
+        pool.start()  # Engines take a while to load: nothing stands before it that can come after.
+        with _written_to(out, engine_spec(engine), photos) as file:
+            face_count, failures = _write(pool.results(), photos.relative, file)
     _tell(face_count, len(photos.relative), failures, out)
 
 
@@ -130,10 +127,12 @@ def _write(
     results: Iterator[Done], photos: Sequence[str], file: FaceFile
 ) -> tuple[int, list[Failure]]:
     """Writes everything to `file`; returns how many faces, and which photos failed."""
+    from cli.progress import Step, steps_for  # Its library takes long to load: see `embed`.
+
     face_count = 0
     failures: list[Failure] = []
     with Step(steps_for(sys.stderr), "embedding photos", len(photos)) as step:
-        for done in in_order(_counted(results, step)):
+        for done in in_order(_counted(results, step.at)):
             file.add(done.rows)
             face_count += len(done.rows)
             failures += (Failure(photo=photos[number], code=code) for number, code in done.failed)
@@ -141,12 +140,12 @@ def _write(
     return face_count, failures
 
 
-def _counted(results: Iterator[Done], step: Step) -> Iterator[Done]:
+def _counted(results: Iterator[Done], show: Callable[[int], None]) -> Iterator[Done]:
     """Shows how many photos are done, in whatever order they are."""
     photo_count = 0
     for done in results:
         photo_count += done.photo_count
-        step.at(photo_count)
+        show(photo_count)
         yield done
 
 

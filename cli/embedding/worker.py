@@ -15,8 +15,8 @@ from types import FrameType
 
 import cv2
 
+from cli.embedding.filling import rows_of
 from cli.embedding.messages import Done, Orders, Ready, Task
-from cli.embedding.rows import rows_of
 from cli.scan import open_photo
 from pipeline.engine import Engine
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from embed_kit import COLOUR_ENGINE, COLOUR_SPEC, Tree, paint
+from embed_kit import COLOUR_ENGINE, COLOUR_SPEC, REPOSITORY, Tree, paint
 from numpy.typing import NDArray
 
 from pipeline.loader import load_engine
 
 Arrays = dict[str, NDArray[np.generic]]
 STACK = {"sqlalchemy", "psycopg2", "flask", "celery", "kombu", "redis", "boto3", "httpx", "onnx"}
+PIXELS = {"cv2", "dlib", "onnxruntime", "PIL"}
 
 
 @pytest.fixture(scope="module")
@@ -300,13 +302,16 @@ from cli.main import facebatch
 sys.argv[1:1] = ["embed"]
 facebatch.main(standalone_mode=False)
 """
-    loaded = f"\nprint(*({STACK} | {{'pyarrow'}}) & set(sys.modules))"
+    loaded = "\nprint(*{unwanted} & set(sys.modules))"
     models, out = photos.parent / "home" / "models", photos.parent / "out.npz"
     models.mkdir(parents=True)
     load_engine("dlib", models)  # Converted: what is needed for that may be loaded once.
-    for code, arguments in ((worker, [models]), (command, [photos, "--out", out])):
+    for code, unwanted, arguments in (
+        (worker, STACK, [models]),
+        (command, STACK | PIXELS | {"pyarrow"}, [photos, "--out", out]),
+    ):
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code + loaded, *arguments],
+            [sys.executable, "-P", "-c", code + loaded.format(unwanted=unwanted), *arguments],
             env=os.environ | {"FACEBATCH_HOME": str(photos.parent / "home")},
             capture_output=True,
             text=True,
@@ -343,3 +348,25 @@ def test_real_faces_are_those_that_the_engine_gives(
     assert arrays["score"] == pytest.approx([face.score for *_, face in faces])
     embeddings = np.array([face.embedding for *_, face in faces])
     assert np.linalg.norm(arrays["embedding"] - embeddings, axis=1).max() <= 1e-5
+
+
+def test_the_pages_examples_work_when_pasted(tree: Tree, photos: Path) -> None:
+    for n in range(3):
+        paint(photos / f"{n}.png", red=100 * n)
+    for suffix in (".npz", ".parquet"):
+        embedded(tree, photos, suffix=suffix).rename(photos.parent / f"faces{suffix}")
+    page = (REPOSITORY / "docs" / "how-to" / "embed-a-folder.md").read_text(encoding="utf-8")
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=photos.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    ]
+    assert told == [
+        "0.000 0.png [ 0  0 40 30]\n0.392 1.png [ 0  0 40 30]\n0.784 2.png [ 0  0 40 30]\n",
+        "3 faces by colour\n[]\n",
+    ]
