@@ -31,5 +31,6 @@ def new_job(wanted: JobIn) -> NewJob:
         threshold_distance=wanted.threshold,
         top_k=wanted.top_k,
         multiple_faces=wanted.multiple_faces,
+        limits=wanted.limits,
         engine=wanted.engine,
     )
