@@ -20,6 +20,7 @@ from cli.stack.session import running_stack
 from cli.telling import warn, warn_of_left_out
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
+from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
 from pipeline.specs import DEFAULT_ENGINE
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -72,6 +73,22 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="What to do with a person's photo that shows several faces.",
 )
+@click.option(
+    "--min-face-px",
+    type=Count(0, MAX_MIN_FACE_PX),
+    default=0,
+    show_default=True,
+    metavar="PX",
+    help="Pass over faces that are narrower, of people and in the photos.",
+)
+@click.option(
+    "--min-quality",
+    type=Number(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="Q",
+    help="Pass over faces of a lower quality, from 0 to 1, of people and in the photos.",
+)
 def match(  # noqa: PLR0917 - click calls it by name.
     people_dir: Path,
     photos_dir: Path,
@@ -79,6 +96,8 @@ def match(  # noqa: PLR0917 - click calls it by name.
     threshold_distance: float | None,
     top_k: int,
     multiple_faces: str,
+    min_face_px: int,
+    min_quality: float,
 ) -> None:
     """Find the people of one folder in the photos of another.
 
@@ -87,7 +106,10 @@ def match(  # noqa: PLR0917 - click calls it by name.
     the signal's number when it was told to end.
     """
     options = MatchOptions(
-        threshold_distance=threshold_distance, top_k=top_k, multiple_faces=multiple_faces
+        threshold_distance=threshold_distance,
+        top_k=top_k,
+        multiple_faces=multiple_faces,
+        limits=FaceLimits(min_face_px=min_face_px, min_quality=min_quality),
     )
     settings = load_settings()
     people, photos = folders_of(people_dir, photos_dir)
