@@ -14,6 +14,7 @@ from cli.sharing import in_use
 from cli.submission import Submission
 from cli.thresholds import sentence
 from pipeline.errors import FaceBatchError
+from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold
 
@@ -47,6 +48,8 @@ class MatchedFace:
 
     face: int
     box: tuple[int, int, int, int]
+    quality: float | None
+    """0 to 1; None where the server found the face before it kept qualities."""
     subject: str | None
     distance: float | None
     """To the nearest person, match or not; None where the gallery is empty."""
@@ -59,6 +62,10 @@ class MatchedPhoto:
 
     photo: str
     status: str
+    rotation: int | None
+    """Degrees clockwise by which it had to be turned; None where it was not read."""
+    faces_left_out: int
+    """Faces below the limits, which are not among `faces`."""
     error: str | None
     faces: tuple[MatchedFace, ...]
 
@@ -71,6 +78,8 @@ class MatchOptions:
     threshold: WantedThreshold
     top_k: int
     multiple_faces: str
+    limits: FaceLimits = NO_LIMITS
+    """Of faces of people and of those in the photos."""
 
 
 class Matcher:
@@ -100,7 +109,10 @@ class Matcher:
         """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
         gallery_id = self._client.ensure_gallery(name, engine=options.engine)
         job_id = self._client.open_job(
-            kind="enrol", gallery=gallery_id, multiple_faces=options.multiple_faces
+            kind="enrol",
+            gallery=gallery_id,
+            multiple_faces=options.multiple_faces,
+            **_asked(options.limits),
         )
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
@@ -153,7 +165,8 @@ class Matcher:
         self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
     ) -> Iterator[MatchedPhoto]:
         wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
-        job_id = self._client.open_job(**wanted, **_threshold(options.threshold))
+        asked = {**_threshold(options.threshold), **_asked(options.limits)}
+        job_id = self._client.open_job(**wanted, **asked)
         self._warn(sentence(self._client.job(job_id)["threshold"], options.engine))
         submission = Submission(client=self._client, job_id=job_id)
         total = len(photos.relative)
@@ -207,12 +220,18 @@ def _threshold(wanted: WantedThreshold) -> Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _asked(limits: FaceLimits) -> Json:
+    """The fields of a job that ask for them."""
+    return {"min_face_px": limits.min_face_px, "min_quality": limits.min_quality}
+
+
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
     """A name that changes with the people's photos, and the part that goes by their folder."""
     folder = hashlib.sha256(str(people.root.resolve()).encode("utf-8", "surrogateescape"))
     spec = engine_spec(options.engine)
     content = hashlib.sha256(f"{spec.name} {spec.version}".encode())
     content.update(options.multiple_faces.encode())
+    content.update(f" {options.limits.min_face_px} {options.limits.min_quality}".encode())
     for person, paths in people.photos.items():
         for path in paths:
             content.update(f"\n{person}\t".encode("utf-8", "surrogateescape"))
@@ -251,7 +270,14 @@ def _in_order(
     for name in names:
         client_id = _client_id(name)
         if client_id in refused:
-            yield MatchedPhoto(photo=name, status="failed", error=refused[client_id], faces=())
+            yield MatchedPhoto(
+                photo=name,
+                status="failed",
+                rotation=None,
+                faces_left_out=0,
+                error=refused[client_id],
+                faces=(),
+            )
             continue
         while client_id not in early:
             if (item := next(items, None)) is None:
@@ -267,6 +293,8 @@ def _matched(name: str, item: Json) -> MatchedPhoto:
     return MatchedPhoto(
         photo=name,
         status=item["status"],
+        rotation=item["rotation"],
+        faces_left_out=item["faces_left_out"],
         error=error["code"] if error else None,
         faces=tuple(_face(face) for face in item["faces"]),
     )
@@ -277,6 +305,7 @@ def _face(face: Json) -> MatchedFace:
     return MatchedFace(
         face=face["face"],
         box=(left, top, right, bottom),
+        quality=face["quality"]["overall"] if face["quality"] else None,
         subject=face["subject"]["name"] if face["subject"] else None,
         distance=_rounded(face["distance"]),
         candidates=tuple(

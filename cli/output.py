@@ -11,13 +11,16 @@ from typing import TextIO
 from cli.matching import MatchedPhoto
 from cli.scan import spelt
 
-COLUMNS = ("photo", "status", "face", "left", "top", "right", "bottom", "subject", "distance",
-           "candidates", "error")  # fmt: skip
+COLUMNS = ("photo", "status", "rotation", "faces_left_out", "face", "left", "top", "right",
+           "bottom", "quality", "subject", "distance", "candidates", "error")  # fmt: skip
 Writer = Callable[[Iterable[MatchedPhoto], TextIO], None]
 
 
 def write_jsonl(photos: Iterable[MatchedPhoto], stream: TextIO) -> None:
-    """One line a face; one line a photo that has none or failed."""
+    """One line a face; one line a photo that has none or failed.
+
+    `rotation` and `faces_left_out` are there where they are not 0, which is rare.
+    """
     for photo in photos:
         stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(photo))
 
@@ -64,6 +67,8 @@ def stdout() -> TextIO | None:
 
 def _lines(photo: MatchedPhoto) -> Iterator[dict[str, object]]:
     head: dict[str, object] = {"photo": photo.photo, "status": photo.status}
+    rare = {"rotation": photo.rotation, "faces_left_out": photo.faces_left_out}
+    head |= {name: value for name, value in rare.items() if value}
     if not photo.faces:
         yield head | ({"error": photo.error} if photo.error else {})
     for face in photo.faces:
@@ -73,9 +78,10 @@ def _lines(photo: MatchedPhoto) -> Iterator[dict[str, object]]:
 
 def _rows(photo: MatchedPhoto) -> Iterator[tuple[object, ...]]:
     """The photo's lines in the order of `COLUMNS`; csv writes None as an empty field."""
+    head = photo.photo, photo.status, photo.rotation, photo.faces_left_out
     if not photo.faces:
-        yield (photo.photo, photo.status, *[None] * 8, photo.error)
+        yield (*head, *[None] * 9, photo.error)
     for face in photo.faces:
         candidates = json.dumps([asdict(one) for one in face.candidates], ensure_ascii=False)
-        yield (photo.photo, photo.status, face.face, *face.box, face.subject, face.distance,
+        yield (*head, face.face, *face.box, face.quality, face.subject, face.distance,
                candidates, photo.error)  # fmt: skip

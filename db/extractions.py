@@ -6,16 +6,17 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.faces import box_of, quality_of
 from db.models import Embedding, Extraction, Face
-from pipeline.faces import Box, PhotoFaces
 from pipeline.faces import Face as FoundFace
+from pipeline.faces import PhotoFaces
 
 
 def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[int, PhotoFaces]:
     """The faces of each extraction by its id; one that is gone meanwhile is left out."""
     wanted = set(extraction_ids)
     sizes = session.execute(
-        select(Extraction.id, Extraction.width_px, Extraction.height_px).where(
+        select(Extraction.id, Extraction.width_px, Extraction.height_px, Extraction.rotation).where(
             Extraction.id.in_(wanted)
         )
     ).all()
@@ -30,20 +31,19 @@ def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[in
         flat = face.landmarks_px
         faces[face.extraction_id].append(
             FoundFace(
-                box=Box(
-                    left=face.left_px,
-                    top=face.top_px,
-                    right=face.right_px,
-                    bottom=face.bottom_px,
-                ),
+                box=box_of(face),
                 landmarks=tuple(zip(flat[::2], flat[1::2], strict=True)),
                 score=face.score,
+                quality=quality_of(face),
                 embedding=np.asarray(vector, dtype=np.float32),
             )
         )
     return {
         row.id: PhotoFaces(
-            width_px=row.width_px, height_px=row.height_px, faces=tuple(faces[row.id])
+            width_px=row.width_px,
+            height_px=row.height_px,
+            rotation=row.rotation,
+            faces=tuple(faces[row.id]),
         )
         for row in sizes
     }

@@ -69,6 +69,8 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
         gallery_subjects=threshold.subjects,
         top_k=new.top_k,
         multiple_faces=new.multiple_faces,
+        min_face_px=new.limits.min_face_px,
+        min_quality=new.limits.min_quality,
         delete_after=None if new.keep_for is None else func.now() + new.keep_for,
     )
     session.add(job)
@@ -434,6 +436,8 @@ def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
             Job.gallery_subjects,
             Job.top_k,
             Job.multiple_faces,
+            Job.min_face_px,
+            Job.min_quality,
             Job.created_at,
             Job.sealed_at,
             Job.started_at,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.jobs import finish_if_complete
 from db.models import JobKind, MultipleFaces
+from pipeline.face_limits import FaceLimits
 
 SET_ASIDE = "worker_lost"
 """The error of an item that took its worker down too often."""
@@ -32,12 +33,19 @@ class Claim:
     threshold_distance: float
     top_k: int
     multiple_faces: MultipleFaces
+    min_face_px: int
+    min_quality: float
     subject_id: uuid.UUID | None
     new_subject: str | None
     photo_id: uuid.UUID | None
     object_key: str | None
     extraction_id: int | None
     """Set where this photo was searched by this model before."""
+
+    @property
+    def limits(self) -> FaceLimits:
+        """What the job asks of a face."""
+        return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
 
 def _ids(name: str) -> BindParameter[Sequence[int]]:
@@ -104,8 +112,8 @@ _CLAIM = text("""
     )
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
-           j.multiple_faces, c.subject_id, c.new_subject, c.photo_id, p.object_key,
-           e.id AS extraction_id
+           j.multiple_faces, j.min_face_px, j.min_quality, c.subject_id, c.new_subject,
+           c.photo_id, p.object_key, e.id AS extraction_id
     FROM claimed c
     JOIN job j ON j.id = c.job_id
     JOIN model m ON m.id = j.model_id

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     SmallInteger,
@@ -238,6 +239,7 @@ class Extraction(Base):
         UniqueConstraint("photo_id", "model_id"),
         UniqueConstraint("tenant_id", "id"),
         _belongs_to("photo", "photo_id", "CASCADE"),
+        CheckConstraint("rotation IN (0, 90, 180, 270)", name="rotation"),
     )
 
     id: Mapped[BigId]
@@ -246,6 +248,8 @@ class Extraction(Base):
     model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
     width_px: Mapped[int]
     height_px: Mapped[int]
+    rotation: Mapped[int] = mapped_column(SmallInteger, default=0, server_default=text("0"))
+    """Degrees clockwise by which the photo had to be turned for its faces to be found."""
     created_at: Mapped[Created]
 
 
@@ -257,6 +261,10 @@ class Face(Base):
         UniqueConstraint("extraction_id", "ordinal"),
         UniqueConstraint("tenant_id", "id"),
         _belongs_to("extraction", "extraction_id", "CASCADE"),
+        CheckConstraint(
+            "num_nulls(quality, quality_limit, sharpness, width_px, yaw, pitch, roll) IN (0, 7)",
+            name="quality",
+        ),
     )
 
     id: Mapped[BigId]
@@ -271,6 +279,17 @@ class Face(Base):
     """Five points, flattened: x, y, x, y …"""
     score: Mapped[float] = mapped_column(REAL)
     """How sure the detector is; its scale is the engine's own."""
+    quality: Mapped[float | None] = mapped_column(REAL)
+    """0 to 1. This and all that follows is null for faces of the time before it was kept."""
+    quality_limit: Mapped[str | None]
+    """What the quality comes from: a `pipeline.face_quality.QualityLimit`."""
+    sharpness: Mapped[float | None] = mapped_column(REAL)
+    width_px: Mapped[int | None]
+    """Of the box before it was trimmed to the photo."""
+    yaw: Mapped[float | None] = mapped_column(REAL)
+    """In degrees, as `pitch` and `roll` are."""
+    pitch: Mapped[float | None] = mapped_column(REAL)
+    roll: Mapped[float | None] = mapped_column(REAL)
 
 
 class Embedding(Base):
@@ -332,6 +351,7 @@ class Job(Base):
         CheckConstraint("(kind = 'detect') = (gallery_id IS NULL)", name="gallery"),
         CheckConstraint("target_fmr IS NULL OR target_fpir IS NULL", name="target"),
         CheckConstraint("n_done + n_no_face + n_failed + n_cancelled <= n_items", name="counters"),
+        CheckConstraint("min_face_px >= 0 AND min_quality BETWEEN 0 AND 1", name="face_limits"),
     )
 
     id: Mapped[UuidId]
@@ -350,6 +370,9 @@ class Job(Base):
     """An identification's: the gallery's subjects when the threshold was set."""
     top_k: Mapped[int] = mapped_column(SmallInteger)
     multiple_faces: Mapped[MultipleFaces] = mapped_column(default=MultipleFaces.REFUSE)
+    min_face_px: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    """Faces below this or `min_quality` count as not found: see `pipeline.face_limits`."""
+    min_quality: Mapped[float] = mapped_column(default=0.0, server_default=text("0"))
     created_at: Mapped[Created]
     changed_at: Mapped[Created]
     """When photos were last added."""

@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, u
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.faces import quality_values
 from db.jobs import finish_if_complete
 from db.ledger import Claim
 from db.models import (
@@ -146,6 +147,7 @@ def _insert_extraction(session: Session, outcome: Outcome) -> None:
             model_id=claim.model_id,
             width_px=found.width_px,
             height_px=found.height_px,
+            rotation=found.rotation,
         )
         .on_conflict_do_nothing(index_elements=["photo_id", "model_id"])
         .returning(Extraction.id)
@@ -163,6 +165,7 @@ def _insert_extraction(session: Session, outcome: Outcome) -> None:
             "bottom_px": face.box.bottom,
             "landmarks_px": [float(value) for point in face.landmarks for value in point],
             "score": face.score,
+            **quality_values(face.quality),
         }
         for ordinal, face in enumerate(found.faces)
     ]

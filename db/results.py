@@ -2,13 +2,16 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.models import Candidate, Embedding, Extraction, Face, Item, Photo, Subject, Template
+from db.faces import box_of, quality_of
+from db.models import Candidate, Embedding, Extraction, Face, Item, Job, Photo, Subject, Template
 from db.views import CandidateView, FaceView, ItemView
+from pipeline.face_limits import FaceLimits
 
 
 def job_items(
@@ -16,17 +19,35 @@ def job_items(
 ) -> list[ItemView]:
     """Items of the job in the order in which they were added, those behind `after`.
 
+    Of the faces that a photo's extraction has for all jobs, each item has those that pass the
+    limits of its own job: the ones that the worker counted and searched.
     The caller has checked that the tenant has the job.
     """
     rows = session.execute(
-        select(Item, Photo.sha256, Photo.size_bytes, Extraction.width_px, Extraction.height_px)
+        select(
+            Item,
+            Photo.sha256,
+            Photo.size_bytes,
+            Extraction.width_px,
+            Extraction.height_px,
+            Extraction.rotation,
+            Job.min_face_px,
+            Job.min_quality,
+        )
+        .join(Job, Job.id == Item.job_id)
         .outerjoin(Photo, Photo.id == Item.photo_id)
         .outerjoin(Extraction, Extraction.id == Item.extraction_id)
         .where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
         .order_by(Item.id)
         .limit(limit)
     ).all()
-    faces = _faces(session, [row.Item for row in rows])
+    faces = _faces(
+        session,
+        {
+            row.Item: FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality)
+            for row in rows
+        },
+    )
     return [
         ItemView(
             id=row.Item.id,
@@ -39,17 +60,25 @@ def job_items(
             size_bytes=row.size_bytes,
             width_px=row.width_px,
             height_px=row.height_px,
+            rotation=row.rotation,
             subject_id=row.Item.subject_id,
             error_code=row.Item.error_code,
             error_detail=row.Item.error_detail,
-            faces=tuple(faces[row.Item.id]),
+            faces=faces[row.Item.id].passing,
+            faces_left_out=faces[row.Item.id].left_out,
             finished_at=row.Item.finished_at,
         )
         for row in rows
     ]
 
 
-def _faces(session: Session, items: Sequence[Item]) -> dict[int, list[FaceView]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Faces:
+    passing: tuple[FaceView, ...]
+    left_out: int
+
+
+def _faces(session: Session, items: Mapping[Item, FaceLimits]) -> dict[int, _Faces]:
     """The faces of each item, by the item's id."""
     by_extraction = defaultdict(list)
     for face in session.scalars(
@@ -60,17 +89,19 @@ def _faces(session: Session, items: Sequence[Item]) -> dict[int, list[FaceView]]
         by_extraction[face.extraction_id].append(face)
     candidates = _candidates(session, [item.id for item in items])
     enrolled = _enrolled(session, {item.subject_id for item in items})
-    faces: dict[int, list[FaceView]] = {item.id: [] for item in items}
-    for item in items:
+    faces = {}
+    for item, limits in items.items():
         found = [] if item.extraction_id is None else by_extraction[item.extraction_id]
-        for face in found:
-            faces[item.id].append(
-                _face_view(
-                    face,
-                    candidates[item.id, face.id],
-                    enrolled=(item.subject_id, face.id) in enrolled,
-                )
+        passing = [face for face in found if not limits.shortfall(box_of(face), quality_of(face))]
+        views = (
+            _face_view(
+                face,
+                candidates[item.id, face.id],
+                enrolled=(item.subject_id, face.id) in enrolled,
             )
+            for face in passing
+        )
+        faces[item.id] = _Faces(passing=tuple(views), left_out=len(found) - len(passing))
     return faces
 
 
@@ -123,6 +154,7 @@ def _face_view(face: Face, candidates: Sequence[CandidateView], *, enrolled: boo
         bottom_px=face.bottom_px,
         landmarks_px=tuple(zip(flat[::2], flat[1::2], strict=True)),
         score=face.score,
+        quality=quality_of(face),
         candidates=tuple(candidates),
         enrolled=enrolled,
     )

@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
+from pipeline.face_limits import NO_LIMITS, FaceLimits
+from pipeline.face_quality import Quality
 from pipeline.thresholds import Threshold, WantedThreshold, current_spec, explained
 
 
@@ -44,6 +46,7 @@ class NewJob:
     threshold: WantedThreshold = field(default_factory=WantedThreshold)
     top_k: int = 5
     multiple_faces: MultipleFaces = MultipleFaces.REFUSE
+    limits: FaceLimits = NO_LIMITS
     engine: str | None = None
     """For `detect`, which has no gallery. None: the default engine."""
     keep_for: dt.timedelta | None = None
@@ -82,6 +85,8 @@ class JobView:
     gallery_subjects: int | None
     top_k: int
     multiple_faces: MultipleFaces
+    min_face_px: int
+    min_quality: float
     created_at: dt.datetime
     sealed_at: dt.datetime | None
     started_at: dt.datetime | None
@@ -133,6 +138,8 @@ class FaceView:
     bottom_px: int
     landmarks_px: tuple[tuple[float, float], ...]
     score: float
+    quality: Quality | None
+    """None for a face of the time before qualities were kept."""
     candidates: tuple[CandidateView, ...]
     enrolled: bool
     """Whether this face became a template of the item's subject."""
@@ -152,8 +159,13 @@ class ItemView:
     size_bytes: int | None
     width_px: int | None
     height_px: int | None
+    rotation: int | None
+    """Degrees clockwise by which the photo had to be turned; None where it was not read."""
     subject_id: uuid.UUID | None
     error_code: str | None
     error_detail: str | None
     faces: tuple[FaceView, ...]
+    """Those that pass the job's limits."""
+    faces_left_out: int
+    """How many do not."""
     finished_at: dt.datetime | None

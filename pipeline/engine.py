@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine_spec import EngineSpec
+from pipeline.face_quality import Pose
 from pipeline.faces import (
     Box,
     Chip,
@@ -20,7 +21,7 @@ from pipeline.faces import (
     RgbImage,
 )
 from pipeline.photo import Colour, Photo, open_photo
-from pipeline.quality import EYES_NOSE_MOUTH, HeadModel, Pose, quality_of
+from pipeline.quality import EYES_NOSE_MOUTH, HeadModel, quality_of
 from pipeline.scene import Scene, TurnedScene
 
 EMBED_BATCH_CHIPS = 16

@@ -6,7 +6,7 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality import Quality
+from pipeline.face_quality import Quality
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """An upright photo: shape (height, width, 3), uint8, RGB, C-contiguous."""

@@ -1,4 +1,4 @@
-"""How well a face can be recognised: size, sharpness, pose and the detector's certainty.
+"""Measures how well a face can be recognised: size, sharpness, pose and the detector's certainty.
 
 They are among the components that ISO/IEC 29794-5 (face image quality) names; the numbers are our
 own and belong to no standard. Each component is in 0 to 1, where 1 is as good as it needs to be,
@@ -7,12 +7,13 @@ and the least of them is the face's quality: a blurred face is not saved by its 
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.face_quality import Pose, Quality, QualityLimit
 
 FULL_SIZE_PX = 100
 """Width of a face that fills an embedder's chip without being enlarged."""
@@ -24,46 +25,6 @@ SHARPNESS_SIDE_PX = 112
 """Side to which chips are brought, so that sharpness means the same for every engine."""
 
 Points: TypeAlias = tuple[tuple[float, float], ...]
-
-
-class QualityLimit(StrEnum):
-    """What a face's quality comes from: the component that is the least."""
-
-    SIZE = "size"
-    """The face has few pixels."""
-    SHARPNESS = "sharpness"
-    """The face is blurred."""
-    POSE = "pose"
-    """The face is turned away."""
-    SCORE = "score"
-    """The detector is not sure that it is a face."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pose:
-    """How a head is turned, in degrees; all zero for one that looks into the camera."""
-
-    yaw: float
-    """Positive: towards the photo's right."""
-    pitch: float
-    """Positive: downwards."""
-    roll: float
-    """Positive: clockwise, as the photo shows it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """How well a face can be recognised."""
-
-    overall: float
-    """0 to 1; the least of the components."""
-    limit: QualityLimit
-    """The component that `overall` comes from."""
-    sharpness: float
-    """Variance of the chip's Laplacian, brightness in 0 to 255 (Pech-Pacheco et al., 2000)."""
-    width_px: int
-    """Of the box, before it was trimmed to the photo."""
-    pose: Pose
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from db.models import ItemState, JobKind, JobState, MultipleFaces
 from db.views import CandidateView, FaceView, GalleryView, ItemView, JobView, SubjectView
+from pipeline.face_limits import FaceLimits
 from pipeline.thresholds import DEFAULT_TARGET_FPIR
 from web.errors import InvalidNameError
 from web.incoming import storable
+from web.quality import MinFacePx, MinQuality, QualityOut
 from web.thresholds import ThresholdOut
 
 MAX_NAME_CHARS = 255
@@ -199,6 +201,7 @@ _TAKEN = {
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
+_TAKEN_BY_ALL = {"kind", "min_face_px", "min_quality"}
 
 
 class JobIn(_In):
@@ -239,11 +242,18 @@ class JobIn(_In):
     engine: str | None = Field(
         None, max_length=MAX_ENGINE_CHARS, description="Engine, for `detect` alone."
     )
+    min_face_px: MinFacePx = 0
+    min_quality: MinQuality = 0.0
+
+    @property
+    def limits(self) -> FaceLimits:
+        """What a face must have to count."""
+        return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
-        if foreign := sorted(given - _TAKEN[self.kind] - {"kind"}):
+        if foreign := sorted(given - _TAKEN[self.kind] - _TAKEN_BY_ALL):
             raise ValueError(f"{self.kind.value} takes no {', '.join(foreign)}; leave it out")
         if self.kind is not JobKind.DETECT and not self.gallery:
             raise ValueError(f"{self.kind.value} needs a gallery; give its id")
@@ -261,6 +271,13 @@ class EnrolIn(_In):
         MultipleFaces.REFUSE,
         description="A photo of several faces: `refuse` it, or take the `largest`.",
     )
+    min_face_px: MinFacePx = 0
+    min_quality: MinQuality = 0.0
+
+    @property
+    def limits(self) -> FaceLimits:
+        """What a face must have to count."""
+        return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
 
 class AddQuery(_In):
@@ -324,6 +341,8 @@ class JobOut(_Out):
     threshold: ThresholdOut
     top_k: int
     multiple_faces: MultipleFaces
+    min_face_px: int = Field(description="Faces that are narrower count as not found.")
+    min_quality: float = Field(description="Faces of a lower quality count as not found.")
     counts: CountsOut
     created_at: dt.datetime
     sealed_at: dt.datetime | None = Field(description="When it was closed for further photos.")
@@ -343,6 +362,8 @@ class JobOut(_Out):
             threshold=ThresholdOut.of(view.threshold),
             top_k=view.top_k,
             multiple_faces=view.multiple_faces,
+            min_face_px=view.min_face_px,
+            min_quality=view.min_quality,
             counts=CountsOut(
                 total=view.n_items,
                 queued=view.n_queued,
@@ -399,6 +420,9 @@ class FaceOut(_Out):
     )
     landmarks: list[list[float]] = Field(description="Five points [x, y], upright pixels.")
     score: float = Field(description="The detector's certainty, on the engine's own scale.")
+    quality: QualityOut | None = Field(
+        description="Null for a face that was found before qualities were kept."
+    )
     subject: WhoOut | None = Field(description="Who it is under the threshold; null for nobody.")
     distance: float | None = Field(
         description="L2 distance to the nearest candidate, match or not; null where none is."
@@ -416,6 +440,7 @@ class FaceOut(_Out):
             box=[view.left_px, view.top_px, view.right_px, view.bottom_px],
             landmarks=[list(point) for point in view.landmarks_px],
             score=view.score,
+            quality=QualityOut.of(view.quality) if view.quality else None,
             subject=first.subject if first and first.distance <= threshold_distance else None,
             distance=first.distance if first else None,
             candidates=near,
@@ -440,7 +465,14 @@ class ResultOut(_Out):
     sha256: str | None = Field(description="Of the file, in hex; null for one that was refused.")
     width: int | None = Field(description="Of the upright photo, in pixels.")
     height: int | None = Field(description="Of the upright photo, in pixels.")
+    rotation: int | None = Field(
+        description="Degrees clockwise by which the photo had to be turned for its faces to be "
+        "found: 0, 90, 180 or 270; null where it was not read."
+    )
     faces: list[FaceOut]
+    faces_left_out: int = Field(
+        description="Faces below the job's `min_face_px` or `min_quality`, which do not count."
+    )
     attempts: int = Field(description="How many workers have begun it.")
     finished_at: dt.datetime | None
 
@@ -460,7 +492,9 @@ class ResultOut(_Out):
             sha256=view.sha256.hex() if view.sha256 else None,
             width=view.width_px,
             height=view.height_px,
+            rotation=view.rotation,
             faces=[FaceOut.of(face, threshold_distance=threshold_distance) for face in view.faces],
+            faces_left_out=view.faces_left_out,
             attempts=view.attempt,
             finished_at=view.finished_at,
         )

@@ -36,5 +36,6 @@ def new_job(wanted: JobIn) -> NewJob:
         ),
         top_k=wanted.top_k,
         multiple_faces=wanted.multiple_faces,
+        limits=wanted.limits,
         engine=wanted.engine,
     )

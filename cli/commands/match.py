@@ -21,6 +21,7 @@ from cli.telling import warn, warn_of_left_out
 from cli.thresholds import wanted_threshold
 from db.models import MultipleFaces
 from db.settings import Settings, load_settings
+from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
 from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
 from pipeline.thresholds import DEFAULT_TARGET_FPIR
 
@@ -93,6 +94,22 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="What to do with a person's photo that shows several faces.",
 )
+@click.option(
+    "--min-face-px",
+    type=Count(0, MAX_MIN_FACE_PX),
+    default=0,
+    show_default=True,
+    metavar="PX",
+    help="Pass over faces that are narrower, of people and in the photos.",
+)
+@click.option(
+    "--min-quality",
+    type=Number(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="Q",
+    help="Pass over faces of a lower quality, from 0 to 1, of people and in the photos.",
+)
 def match(  # noqa: PLR0917 - click calls it by name.
     people_dir: Path,
     photos_dir: Path,
@@ -103,6 +120,8 @@ def match(  # noqa: PLR0917 - click calls it by name.
     target_fpir: float | None,
     top_k: int,
     multiple_faces: str,
+    min_face_px: int,
+    min_quality: float,
 ) -> None:
     """Find the people of one folder in the photos of another.
 
@@ -114,7 +133,11 @@ def match(  # noqa: PLR0917 - click calls it by name.
         engine, distance=threshold_distance, target_fmr=target_fmr, target_fpir=target_fpir
     )
     options = MatchOptions(
-        engine=engine, threshold=threshold, top_k=top_k, multiple_faces=multiple_faces
+        engine=engine,
+        threshold=threshold,
+        top_k=top_k,
+        multiple_faces=multiple_faces,
+        limits=FaceLimits(min_face_px=min_face_px, min_quality=min_quality),
     )
     settings = load_settings()
     people, photos = folders_of(people_dir, photos_dir)

@@ -73,7 +73,7 @@ def test_every_photo_gets_its_lines_and_the_stack_stops(
     assert errors["words.jpg"] == "not_an_image"
     for line in by_photo["sub/für Öl/both.jpg"]:
         assert list(line) == [
-            "photo", "status", "face", "box", "subject", "distance", "candidates",
+            "photo", "status", "face", "box", "quality", "subject", "distance", "candidates",
         ]  # fmt: skip
         left, top, right, bottom = line["box"]
         assert left < right
@@ -127,6 +127,24 @@ def test_lines_go_to_a_pipe_or_into_columns(served: Place, sample: Sample, tmp_p
     assert [(row["photo"], row["subject"]) for row in rows] == [
         (line["photo"], line["subject"]) for line in found
     ]
+
+
+def test_faces_below_the_limits_are_left_out_of_people_and_photos(
+    served: Place, sample: Sample
+) -> None:
+    arguments = ("match", "--people", sample.people_dir, "--photos", sample.photos_dir)
+    every = [json.loads(line) for line in served.run(*arguments).stdout.splitlines()]
+    done = served.run(*arguments, "--min-face-px", "180")
+    assert done.returncode == 0, done.stderr
+    small = "obama_and_biden.jpg"
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"photo": small, "status": "no_face", "faces_left_out": 2} in found
+    assert [line for line in found if line["photo"] != small] == [
+        line for line in every if line["photo"] != small
+    ]
+    refused = served.run(*arguments, "--min-quality", "1")
+    assert refused.returncode == 1
+    assert "obama.jpg was not enrolled: the photo's face has the quality" in refused.stderr
 
 
 def test_threshold_and_top_are_heeded(served: Place, sample: Sample) -> None:

@@ -24,7 +24,7 @@ PAGE = REPOSITORY / "docs" / "reference" / "errors.md"
 # Roots, which are never raised themselves.
 ROOTS = {one.code for one in (ConflictError, NotFoundError, PhotoError, UnavailableError)}
 # Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
-WITHOUT_CLASS = {SET_ASIDE, "several_faces", "bad_request", "unreadable"}
+WITHOUT_CLASS = {SET_ASIDE, "several_faces", "quality_too_low", "bad_request", "unreadable"}
 # Entry points do their work when they are imported.
 ENTRY_POINTS = {"web.wsgi", "workers.app", "db.migrations.env"}
 

@@ -63,6 +63,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--people people --photos photos --top \u0665", "is not written in the digits 0 to 9"),
         ("--people people --photos photos --top 0", "0 is not in the range"),
         ("--people people --photos photos --multiple-faces all", "'all' is not one of"),
+        ("--people people --photos photos --min-face-px -1", "-1 is not in the range 0<=x<=100000"),
+        ("--people people --photos photos --min-face-px 100001", "100001 is not in the range"),
+        ("--people people --photos photos --min-face-px 0.5", "'0.5' is not a valid integer"),
+        ("--people people --photos photos --min-quality -0.1", "-0.1 is not in the range 0<=x<=1"),
+        ("--people people --photos photos --min-quality 1.1", "1.1 is not in the range"),
+        ("--people people --photos photos --min-quality nan", "nan is not in the range"),
+        ("--people people --photos photos --min-quality \u0660", "not written in the digits"),
     ],
 )
 def test_bad_arguments_end_with_status_2_and_say_why(

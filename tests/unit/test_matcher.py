@@ -20,12 +20,14 @@ from cli.matching import (
 )
 from cli.progress import LineSteps
 from cli.scan import find_people, find_photos
+from pipeline.face_limits import FaceLimits
 from pipeline.specs import ENGINE_SPECS
 from pipeline.thresholds import WantedThreshold
 
 OPTIONS = MatchOptions(
     engine="dlib-classic", threshold=WantedThreshold(), top_k=5, multiple_faces="refuse"
 )
+STRICT_OPTIONS = replace(OPTIONS, limits=FaceLimits(min_face_px=80, min_quality=0.5))
 OTHER_OPTIONS = replace(OPTIONS, multiple_faces="largest")
 TOLD = (
     "faces within 0.5 of a person are taken for that person "
@@ -155,6 +157,25 @@ def test_a_second_run_enrols_into_the_same_gallery(match: Match) -> None:
     match.add(match.photos, "a.jpg")
     assert match.run() == match.run()
     assert len(match.api.galleries) == 1
+
+
+def test_both_jobs_ask_the_same_of_a_face(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run(STRICT_OPTIONS)
+    assert [
+        (one["kind"], one["min_face_px"], one["min_quality"]) for one in match.api.asked
+    ] == [("enrol", 80, 0.5), ("identify", 80, 0.5)]  # fmt: skip
+
+
+def test_what_was_enrolled_under_other_limits_is_enrolled_anew(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run()
+    (lax,) = match.api.galleries
+    match.run(STRICT_OPTIONS)
+    (strict,) = match.api.galleries
+    assert strict != lax
+    match.run(STRICT_OPTIONS)
+    assert list(match.api.galleries) == [strict]
 
 
 def test_what_was_enrolled_of_other_photos_is_deleted(match: Match) -> None:

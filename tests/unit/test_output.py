@@ -16,15 +16,33 @@ from cli.matching import Candidate, MatchedFace, MatchedPhoto
 from cli.output import COLUMNS, table, write_csv, write_jsonl, writer_for
 
 NEAR = (Candidate(subject="obama", distance=0.34), Candidate(subject="biden", distance=0.81))
-OBAMA = MatchedFace(face=0, box=(1, 2, 30, 40), subject="obama", distance=0.34, candidates=NEAR)
-STRANGER = MatchedFace(
-    face=1, box=(50, 2, 80, 40), subject=None, distance=0.72, candidates=NEAR[1:]
+OBAMA = MatchedFace(
+    face=0, box=(1, 2, 30, 40), quality=0.87, subject="obama", distance=0.34, candidates=NEAR
 )
-LONELY = MatchedFace(face=0, box=(1, 2, 3, 4), subject=None, distance=None, candidates=())
+STRANGER = MatchedFace(
+    face=1, box=(50, 2, 80, 40), quality=0.3, subject=None, distance=0.72, candidates=NEAR[1:]
+)
+LONELY = MatchedFace(
+    face=0, box=(1, 2, 3, 4), quality=None, subject=None, distance=None, candidates=()
+)
 
 
-def photo(name: str, *faces: MatchedFace, status: str = "done", error: str | None = None):
-    return MatchedPhoto(photo=name, status=status, error=error, faces=faces)
+def photo(
+    name: str,
+    *faces: MatchedFace,
+    status: str = "done",
+    rotation: int = 0,
+    faces_left_out: int = 0,
+    error: str | None = None,
+) -> MatchedPhoto:
+    return MatchedPhoto(
+        photo=name,
+        status=status,
+        rotation=None if error else rotation,
+        faces_left_out=faces_left_out,
+        error=error,
+        faces=faces,
+    )
 
 
 def jsonl(*photos: MatchedPhoto) -> str:
@@ -36,7 +54,7 @@ def jsonl(*photos: MatchedPhoto) -> str:
 def test_a_face_is_a_line_of_exactly_these_fields() -> None:
     assert jsonl(photo("sub/a.jpg", OBAMA)) == (
         '{"photo": "sub/a.jpg", "status": "done", "face": 0, "box": [1, 2, 30, 40], '
-        '"subject": "obama", "distance": 0.34, "candidates": '
+        '"quality": 0.87, "subject": "obama", "distance": 0.34, "candidates": '
         '[{"subject": "obama", "distance": 0.34}, {"subject": "biden", "distance": 0.81}]}\n'
     )
 
@@ -49,6 +67,18 @@ def test_a_stranger_has_a_distance_and_no_subject() -> None:
 def test_without_anybody_enrolled_a_face_has_no_distance() -> None:
     (line,) = map(json.loads, jsonl(photo("a.jpg", LONELY)).splitlines())
     assert (line["subject"], line["distance"], line["candidates"]) == (None, None, [])
+    assert line["quality"] is None
+
+
+def test_a_turn_and_faces_left_out_are_told_where_there_are_any() -> None:
+    turned = photo("a.jpg", OBAMA, STRANGER, rotation=90, faces_left_out=2)
+    first, second = map(json.loads, jsonl(turned).splitlines())
+    assert list(first)[:5] == ["photo", "status", "rotation", "faces_left_out", "face"]
+    assert {(line["rotation"], line["faces_left_out"]) for line in (first, second)} == {(90, 2)}
+    none = photo("none.jpg", status="no_face", rotation=180, faces_left_out=1)
+    assert jsonl(none) == (
+        '{"photo": "none.jpg", "status": "no_face", "rotation": 180, "faces_left_out": 1}\n'
+    )
 
 
 def test_photos_without_faces_are_one_line_each() -> None:
@@ -106,22 +136,25 @@ def test_csv_has_the_same_lines_as_columns(tmp_path: Path) -> None:
     with whole_file(tmp_path / "out.csv") as file:
         write_csv(
             [
-                photo("a.jpg", OBAMA, STRANGER),
-                photo("none.jpg", status="no_face"),
+                photo("a.jpg", OBAMA, STRANGER, rotation=270),
+                photo("none.jpg", status="no_face", faces_left_out=3),
                 photo("bad.jpg", status="failed", error="not_an_image"),
             ],
             file,
         )
     head, first, second, none, bad = read_csv(tmp_path / "out.csv")
     assert head == list(COLUMNS)
-    assert first[:9] == ["a.jpg", "done", "0", "1", "2", "30", "40", "obama", "0.34"]
-    assert json.loads(first[9]) == [
+    assert first[:12] == [
+        "a.jpg", "done", "270", "0", "0", "1", "2", "30", "40", "0.87", "obama", "0.34",
+    ]  # fmt: skip
+    assert json.loads(first[12]) == [
         {"subject": "obama", "distance": 0.34},
         {"subject": "biden", "distance": 0.81},
     ]
-    assert second[2:9] == ["1", "50", "2", "80", "40", "", "0.72"]
-    assert none == ["none.jpg", "no_face", *[""] * 9]
-    assert bad == ["bad.jpg", "failed", *[""] * 8, "not_an_image"]
+    assert second[2:12] == ["270", "0", "1", "50", "2", "80", "40", "0.3", "", "0.72"]
+    assert none == ["none.jpg", "no_face", "0", "3", *[""] * 10]
+    assert bad == ["bad.jpg", "failed", "", "0", *[""] * 9, "not_an_image"]
+    assert {len(row) for row in (first, second, none, bad)} == {len(head)}
 
 
 def test_the_files_name_chooses_its_form() -> None:
@@ -250,7 +283,12 @@ def test_the_table_lines_up_and_says_who_is_unknown() -> None:
 
 def test_a_name_cannot_forge_a_row_of_the_table() -> None:
     forged = MatchedFace(
-        face=0, box=(1, 2, 3, 4), subject="\x1b[2Ka\nb", distance=0.1, candidates=()
+        face=0,
+        box=(1, 2, 3, 4),
+        quality=0.5,
+        subject="\x1b[2Ka\nb",
+        distance=0.1,
+        candidates=(),
     )
     lines = table([photo("x\x1b[1A\nobama.jpg", forged), photo("\r.jpg", status="no_face")])
     assert len(lines.splitlines()) == 4

@@ -9,6 +9,7 @@ from db import erase, subjects
 from db.models import JobKind, MultipleFaces
 from db.session import retried, transaction
 from db.views import NewJob
+from pipeline.face_limits import MAX_MIN_FACE_PX
 from web.accepting import received
 from web.answers import answer, job_answer
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
@@ -107,7 +108,9 @@ def delete_subject(path: SubjectPath) -> Response:
     responses={200: ResultsOut, 202: JobOut, **problems(400, 404, 415, 422, 503)},
     openapi_extensions={
         "requestBody": photos_body(
-            multiple_faces={"type": "string", "enum": [one.value for one in MultipleFaces]}
+            multiple_faces={"type": "string", "enum": [one.value for one in MultipleFaces]},
+            min_face_px={"type": "integer", "minimum": 0, "maximum": MAX_MIN_FACE_PX},
+            min_quality={"type": "number", "minimum": 0, "maximum": 1},
         ),
     },
 )
@@ -121,6 +124,7 @@ def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
             gallery_id=path.gallery_id,
             subject_id=path.subject_id,
             multiple_faces=wanted.multiple_faces,
+            limits=wanted.limits,
         )
         job = submit(here, new, arrived)
     return job_answer(here, job, header)

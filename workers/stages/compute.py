@@ -12,7 +12,8 @@ from db.record import EnrolFace, Outcome
 from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
-from pipeline.faces import Box, PhotoFaces
+from pipeline.face_limits import FaceLimits
+from pipeline.faces import Box, Face, PhotoFaces
 from workers.context import WorkerContext
 from workers.stages.extract import Extracted, PhotoId, extract
 from workers.stages.lease import Lease
@@ -65,7 +66,8 @@ def _outcome(claim: Claim, extracted: Extracted) -> Outcome:
         # Never a search among the others: that is not what was asked.
         failed = _failed(claim, "subject_not_found", "the subject was deleted before the photo")
         return replace(failed, faces=extracted)
-    state = ItemState.DONE if extracted.faces else ItemState.NO_FACE
+    seen = claim.limits.passing(extracted.faces)
+    state = ItemState.DONE if seen else ItemState.NO_FACE
     return Outcome(claim=claim, state=state, faces=extracted)
 
 
@@ -73,22 +75,35 @@ def _enrolment(claim: Claim, extracted: PhotoFaces) -> Outcome:
     faces = extracted.faces
     if not faces:
         return Outcome(claim=claim, state=ItemState.NO_FACE, faces=extracted)
-    if len(faces) > 1 and claim.multiple_faces is MultipleFaces.REFUSE:
+    seen = claim.limits.passing(faces)
+    if not seen:
+        return replace(
+            _failed(claim, "quality_too_low", _what_is_wanting(claim.limits, faces)),
+            faces=extracted,
+        )
+    if len(seen) > 1 and claim.multiple_faces is MultipleFaces.REFUSE:
         return replace(
             _failed(
                 claim,
                 "several_faces",
-                f"the photo shows {len(faces)} faces; crop it to one, or ask for the largest",
+                f"the photo shows {len(seen)} faces; crop it to one, or ask for the largest",
             ),
             faces=extracted,
         )
-    largest = max(range(len(faces)), key=lambda n: _area_px(faces[n].box))
+    largest = max(seen, key=lambda n: _area_px(faces[n].box))
     return Outcome(
         claim=claim,
         state=ItemState.DONE,
         faces=extracted,
         enrol=EnrolFace(ordinal=largest),
     )
+
+
+def _what_is_wanting(limits: FaceLimits, faces: Sequence[Face]) -> str:
+    """Why none of the faces passes, told of the one that the photo is most likely about."""
+    largest = max(faces, key=lambda face: _area_px(face.box))
+    which = "face" if len(faces) == 1 else f"largest of {len(faces)} faces"
+    return f"the photo's {which} {limits.shortfall(largest.box, largest.quality)}"
 
 
 def _failed(claim: Claim, code: str, detail: str) -> Outcome:
@@ -100,7 +115,7 @@ def _area_px(box: Box) -> int:
 
 
 def _with_candidates(context: WorkerContext, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Adds the nearest subjects of every face: one search for all items of a job."""
+    """Adds the nearest subjects of every face that counts: one search for all items of a job."""
     by_search: dict[tuple[uuid.UUID, uuid.UUID | None], list[int]] = defaultdict(list)
     for n, outcome in enumerate(outcomes):
         searches = outcome.claim.kind in {JobKind.IDENTIFY, JobKind.VERIFY}
@@ -111,15 +126,21 @@ def _with_candidates(context: WorkerContext, outcomes: Sequence[Outcome]) -> lis
         group = [outcomes[n] for n in positions]
         near = iter(_search(context, group))
         for n, outcome in zip(positions, group, strict=True):
-            faces = outcome.faces.faces if outcome.faces else ()
-            searched[n] = replace(outcome, candidates=tuple(tuple(next(near)) for _ in faces))
+            faces, seen = outcome.faces.faces if outcome.faces else (), _seen(outcome)
+            candidates = [tuple(next(near)) if face in seen else () for face in range(len(faces))]
+            searched[n] = replace(outcome, candidates=tuple(candidates))
     return searched
 
 
+def _seen(outcome: Outcome) -> list[int]:
+    """The ordinals of the faces that count for the outcome's job."""
+    return outcome.claim.limits.passing(outcome.faces.faces) if outcome.faces else []
+
+
 def _search(context: WorkerContext, outcomes: Sequence[Outcome]) -> list[list[Near]]:
-    """The nearest subjects of all faces of the outcomes, which share one job."""
+    """The nearest subjects of all faces that count of the outcomes, which share one job."""
     claim = outcomes[0].claim
-    probes = [face.embedding for one in outcomes if one.faces for face in one.faces.faces]
+    probes = [one.faces.faces[n].embedding for one in outcomes if one.faces for n in _seen(one)]
     gallery_id = claim.gallery_id
     if gallery_id is None or not probes:
         return [[] for _ in probes]

@@ -1,0 +1,44 @@
+"""A face's box and quality as columns, and back."""
+
+from db.models import Face
+from pipeline.face_quality import Pose, Quality, QualityLimit
+from pipeline.faces import Box
+
+
+def quality_values(quality: Quality | None) -> dict[str, object]:
+    """The columns that hold it; null, all of them, where it is not known."""
+    if quality is None:
+        return dict.fromkeys(
+            ("quality", "quality_limit", "sharpness", "width_px", "yaw", "pitch", "roll")
+        )
+    return {
+        "quality": quality.overall,
+        "quality_limit": quality.limit.value,
+        "sharpness": quality.sharpness,
+        "width_px": quality.width_px,
+        "yaw": quality.pose.yaw,
+        "pitch": quality.pose.pitch,
+        "roll": quality.pose.roll,
+    }
+
+
+def quality_of(row: Face) -> Quality | None:
+    """None for a row of the time before qualities were kept."""
+    numbers = (row.quality, row.sharpness, row.yaw, row.pitch, row.roll)
+    known = [number for number in numbers if number is not None]
+    # All are there or none is: the table has a constraint.
+    if len(known) < len(numbers) or row.quality_limit is None or row.width_px is None:
+        return None
+    overall, sharpness, yaw, pitch, roll = known
+    return Quality(
+        overall=overall,
+        limit=QualityLimit(row.quality_limit),
+        sharpness=sharpness,
+        width_px=row.width_px,
+        pose=Pose(yaw=yaw, pitch=pitch, roll=roll),
+    )
+
+
+def box_of(row: Face) -> Box:
+    """Trimmed to the photo, as it was found."""
+    return Box(left=row.left_px, top=row.top_px, right=row.right_px, bottom=row.bottom_px)
