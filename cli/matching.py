@@ -221,8 +221,9 @@ def _threshold(wanted: WantedThreshold) -> Json:
 
 
 def _asked(limits: FaceLimits) -> Json:
-    """The fields of a job that ask for them."""
-    return {"min_face_px": limits.min_face_px, "min_quality": limits.min_quality}
+    """The fields of a job that ask for them; none for the default."""
+    fields = {"min_face_px": limits.min_face_px, "min_quality": limits.min_quality}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:

@@ -41,4 +41,4 @@ def engine_spec(name: str) -> EngineSpec:
         raise EngineUnknownError(f"no engine is called {name!r}; there are: {known}") from None
 
 
-DEFAULT_ENGINE = engine_spec("dlib-classic")
+DEFAULT_ENGINE = engine_spec("dlib")

@@ -115,7 +115,7 @@ class GalleryIn(_In):
     engine: str | None = Field(
         None,
         max_length=MAX_ENGINE_CHARS,
-        description="The engine it is bound to for good. Default: `dlib-classic`.",
+        description="The engine it is bound to for good. Default: `dlib`.",
     )
 
 

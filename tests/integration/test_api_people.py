@@ -13,7 +13,7 @@ def test_a_gallery_is_created_read_listed_and_deleted(api: Api) -> None:
     assert answer.headers["Location"] == f"/v1/galleries/{gallery}"
     read = api.get(f"/v1/galleries/{gallery}").json
     assert read == answer.json
-    assert read["engine"] == {"name": "dlib-classic", "version": "1"}
+    assert read["engine"] == {"name": "dlib", "version": "1"}
     assert (read["dimension"], read["subjects"], read["templates"]) == (128, 0, 0)
     assert [one["id"] for one in api.get("/v1/galleries").json["galleries"]] == [gallery]
     assert api.delete(f"/v1/galleries/{gallery}").status_code == 204

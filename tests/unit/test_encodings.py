@@ -237,7 +237,11 @@ def test_npy_that_claims_more_than_it_holds_is_refused(file: Path) -> None:
     assert "is damaged, or breaks off" in wrong(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=150,
+    deadline=None,
+)
 @given(st.data())
 def test_damage_is_refused_or_harmless_and_never_anything_else(
     file: Path, data: st.DataObject

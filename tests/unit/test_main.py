@@ -56,7 +56,7 @@ def test_a_standard_output_that_is_full_is_said_once(folders: Path, photos: int)
     done = match(folders, ">/dev/full")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == FULL
-    assert done.stderr.count("facebatch: ") == 1
+    assert done.stderr.count(FULL) == 1
 
 
 def test_a_file_that_is_full_is_said_once(folders: Path) -> None:
