@@ -4,7 +4,7 @@ Images are made from real ones by seeded mutation, and bombs beside them. Each g
 `open_photo`, `pixels` and `reduced` in a process of its own kind, in both colours and with two caps
 of pixels. Exits with 1 where anything but pixels or a documented error code came of one.
 
-A decoder's memory is capped for each image: see `fuzzing.FIXED_MB` and what follows it.
+A photo's memory is capped by its size: see `fuzzing.Plan.most_mb`.
 """
 
 import argparse
@@ -87,10 +87,11 @@ def _options() -> argparse.Namespace:
 
 
 def _say_caps(plan: fuzzing.Plan) -> None:
-    most_mb = fuzzing.FIXED_MB + fuzzing.BYTES_PER_PIXEL * plan.max_pixels / 1e6
+    fixed_mb = plan.most_mb(pixels=0, size_bytes=0)
+    most_mb = plan.most_mb(pixels=plan.max_pixels, size_bytes=0)
     print(
         f"{len(plan.images)} good images, seed {plan.seed}. "
-        f"An image may take {fuzzing.FIXED_MB} MB, "
+        f"An image may take {fixed_mb:.0f} MB, "
         f"{fuzzing.BYTES_PER_PIXEL} bytes for each pixel that its header promises, of "
         f"{plan.max_pixels:,} at most, and {fuzzing.BYTES_PER_BYTE} for each of its bytes: "
         f"{most_mb:,.0f} MB at the very most. It may take {plan.limit_s:.0f} s."

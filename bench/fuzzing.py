@@ -25,7 +25,7 @@ KINDS = tuple(MUTATIONS)
 TIGHT_MAX_PIXELS = 20_000
 REDUCED_PX = 1280
 
-# What a photo may need at its peak, beside what the process had before.
+# See `Plan.most_mb`.
 FIXED_MB = 96
 ENGINE_MB = 400
 BYTES_PER_PIXEL = 12
@@ -49,6 +49,11 @@ class Plan:
     """Where that engine's converted models are kept."""
     check: "Check | None" = None
     """In place of `examine`."""
+
+    def most_mb(self, *, pixels: int, size_bytes: int) -> float:
+        """What a photo may need at its peak, beside what the process had before."""
+        fixed_mb = ENGINE_MB if self.engine else FIXED_MB
+        return fixed_mb + (BYTES_PER_PIXEL * pixels + BYTES_PER_BYTE * size_bytes) / 1e6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,8 +103,7 @@ def examine(data: bytes, plan: Plan) -> Ending:
     ending.took_s = time.monotonic() - start
     ending.process_mb = _kilobytes("VmHWM") / 1000
     ending.peak_mb = ending.process_mb - before_mb
-    fixed_mb = ENGINE_MB if plan.engine else FIXED_MB
-    most_mb = fixed_mb + (BYTES_PER_PIXEL * largest_px + BYTES_PER_BYTE * len(data)) / 1e6
+    most_mb = plan.most_mb(pixels=largest_px, size_bytes=len(data))
     if ending.peak_mb > most_mb:
         ending.unexpected.append(f"took {ending.peak_mb:.0f} MB where {most_mb:.0f} are allowed")
     return ending

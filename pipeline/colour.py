@@ -4,11 +4,14 @@ from collections.abc import Callable
 from enum import StrEnum
 from io import BytesIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from pipeline.blame import BROKEN
+from pipeline.faces import RgbImage
+from pipeline.matrix_profile import matrix_conversion
 
 
 class Colour(StrEnum):
@@ -20,7 +23,7 @@ class Colour(StrEnum):
     """The stored numbers as `face_recognition.load_image_file` reads them: profiles are ignored."""
 
 
-ToRgb = Callable[[Image.Image], Image.Image]
+ToRgb = Callable[[Image.Image], RgbImage]
 """A strip of a photo to the same strip as RGB."""
 
 _RELATIVE = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -48,27 +51,28 @@ def to_rgb(mode: str, icc_profile: bytes | None, colour: Colour) -> ToRgb:
         return _transforming(working, _transform(lab, working))
     if colour is Colour.STORED or not icc_profile:
         return _plain
-    transform = _useful_transform(icc_profile, working)
-    return _transforming(working, transform) if transform else _plain
+    return _profiled(icc_profile, working) or _plain
 
 
-def _plain(strip: Image.Image) -> Image.Image:
+def _plain(strip: Image.Image) -> RgbImage:
+    return np.asarray(_in_mode(strip, "RGB"))
+
+
+def _in_mode(strip: Image.Image, mode: str) -> Image.Image:
     strip.info.pop("transparency", None)  # Else `convert` warns that it is lost.
-    return strip if strip.mode == "RGB" else strip.convert("RGB")
+    return strip if strip.mode == mode else strip.convert(mode)
 
 
 def _transforming(working: str, transform: ImageCms.ImageCmsTransform) -> ToRgb:
-    def convert(strip: Image.Image) -> Image.Image:
-        strip.info.pop("transparency", None)
-        in_mode = strip if strip.mode == working else strip.convert(working)
+    def convert(strip: Image.Image) -> RgbImage:
         out = Image.new("RGB", strip.size)
-        transform.transform.apply(in_mode.getim(), out.getim())
-        return out
+        transform.transform.apply(_in_mode(strip, working).getim(), out.getim())
+        return np.asarray(out)
 
     return convert
 
 
-def _useful_transform(icc_profile: bytes, working: str) -> ImageCms.ImageCmsTransform | None:
+def _profiled(icc_profile: bytes, working: str) -> ToRgb | None:
     """What brings pixels from the profile to sRGB; None where that changes nothing or is absurd."""
     if len(icc_profile) > _MAX_PROFILE_BYTES:
         return None
@@ -78,11 +82,25 @@ def _useful_transform(icc_profile: bytes, working: str) -> ImageCms.ImageCmsTran
         if _SPACES.get(known.xcolor_space) != working or known.device_class not in _PROFILE_CLASSES:
             return None
         probe = _transform(profile, working, ImageCms.Flags.NOOPTIMIZE)  # 20 times faster to make.
-        if not _changes_sensibly(probe, working):
+        sample = _sample(working)
+        expected = _transforming(working, probe)(sample)
+        if not _changes_sensibly(sample, expected):
             return None
-        return _transform(profile, working)
+        fast = _fast(icc_profile, sample, expected) if working == "RGB" else None
+        return fast or _transforming(working, _transform(profile, working))
     except (*BROKEN, MemoryError):
         return None
+
+
+def _fast(icc_profile: bytes, sample: Image.Image, expected: RgbImage) -> ToRgb | None:
+    """The same by the profile's curves and matrix, where it comes to the same on the sample."""
+    try:
+        convert = matrix_conversion(icc_profile)
+        if convert is None or _most_off(convert(np.asarray(sample)), expected) > _SAME_WITHIN:
+            return None
+    except (*BROKEN, cv2.error):
+        return None
+    return lambda strip: convert(np.asarray(_in_mode(strip, "RGB")))
 
 
 def _transform(
@@ -96,16 +114,17 @@ def _transform(
     )
 
 
-def _changes_sensibly(transform: ImageCms.ImageCmsTransform, working: str) -> bool:
+def _changes_sensibly(sample: Image.Image, after: RgbImage) -> bool:
     """Whether some colours change at all, and white is still far lighter than black."""
-    sample = _sample(working)
-    before = np.asarray(sample.convert("RGB")).astype(np.int16)
-    after = np.asarray(_transforming(working, transform)(sample)).astype(np.int16)
-    black, white = (-1, 0) if working == "CMYK" else (0, -1)
-    contrast = after.reshape(-1, 3)[white].sum() - after.reshape(-1, 3)[black].sum()
-    if contrast < 3 * _LEAST_CONTRAST:
+    black, white = (-1, 0) if sample.mode == "CMYK" else (0, -1)
+    lightness = after.reshape(-1, 3).astype(np.int16).sum(axis=1)
+    if lightness[white] - lightness[black] < 3 * _LEAST_CONTRAST:
         return False
-    return working == "CMYK" or int(np.abs(after - before).max()) > _SAME_WITHIN
+    return sample.mode == "CMYK" or _most_off(_plain(sample), after) > _SAME_WITHIN
+
+
+def _most_off(one: RgbImage, other: RgbImage) -> int:
+    return int(np.abs(one.astype(np.int16) - other).max())
 
 
 def _sample(working: str) -> Image.Image:

@@ -146,7 +146,7 @@ def _upright(reader: Reader, colour: Colour) -> RgbImage:
     rows = max(1, _STRIP_PIXELS // width_px)
     for top in range(0, height_px, rows):
         bottom = min(top + rows, height_px)
-        stored[top:bottom] = np.asarray(convert(reader.strip(top, bottom)))
+        stored[top:bottom] = convert(reader.strip(top, bottom))
     return upright
 
 

@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 # A worker has one process for each core; a decoder's own threads would only stand in their way,
 # and each of them wants memory.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Pillow remarks on broken files by warnings, and in its log, where it quotes them too. What matters
-# becomes an error here, and a stranger's bytes belong in no log.
+# Pillow remarks on broken files by warnings, and in its log, where it quotes them too; OpenCV on
+# standard error. What matters becomes an error here, and a stranger's bytes belong in no log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 GREY_16_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"})

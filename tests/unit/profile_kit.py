@@ -10,11 +10,25 @@ P3 = ((0.515, 0.241, -0.001), (0.292, 0.692, 0.042), (0.157, 0.067, 0.784))
 """Those of Display P3, which phones use."""
 
 
-def rgb_profile(primaries: tuple[tuple[float, float, float], ...], gamma: float = 2.2) -> bytes:
-    """A display with these primaries."""
+def rgb_profile(
+    primaries: tuple[tuple[float, float, float], ...], gamma: float = 2.2, *, curve: bytes = b""
+) -> bytes:
+    """A display with these primaries, and this gamma or curve."""
     tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, primaries), strict=True))
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(gamma))
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve or _curve(gamma))
     return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+
+
+def parametric(kind: int, *parameters: float) -> bytes:
+    """A curve by a formula."""
+    numbers = [round(value * 65536) for value in parameters]
+    return b"para\0\0\0\0" + struct.pack(f">HH{len(numbers)}i", kind, 0, *numbers)
+
+
+def table(values: list[int]) -> bytes:
+    """A curve by its points."""
+    points = struct.pack(f">I{len(values)}H", len(values), *values)
+    return (b"curv\0\0\0\0" + points).ljust(-(-(12 + 2 * len(values)) // 4) * 4, b"\0")
 
 
 def grey_profile(gamma: float) -> bytes:

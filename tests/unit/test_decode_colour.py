@@ -3,14 +3,17 @@
 import random
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from image_kit import heic, image_file, png, png_chunk, png_header, scene
 from PIL import Image, ImageCms
-from profile_kit import P3, SRGB, cmyk_profile, grey_profile, rgb_profile
+from profile_kit import P3, SRGB, cmyk_profile, grey_profile, parametric, rgb_profile, table
 
+from pipeline.colour import _transform
 from pipeline.faces import RgbImage
+from pipeline.matrix_profile import matrix_conversion
 from pipeline.photo import Colour, open_photo
 
 MAX_PIXELS = 1_000_000
@@ -61,6 +64,59 @@ def test_strips_are_converted_alike() -> None:
     tall = Image.fromarray(np.random.default_rng(1).integers(0, 256, (1301, 500, 3), np.uint8))
     pixels = _pixels(_with_profile("PNG", rgb_profile(P3), tall))
     assert _off(pixels, _p3_as_srgb(np.asarray(tall))) < 1.5
+
+
+CURVES = {
+    "straight": table([]),
+    "of points": table([0, 900, 4000, 15000, 36000, 65535]),
+    "of 1024 points": table([round(65535 * (n / 1023) ** 1.8) for n in range(1024)]),
+    "para 0": parametric(0, 1.8),
+    "para 1": parametric(1, 2.2, 1.1, -0.1),
+    "para 2": parametric(2, 2.2, 1.1, -0.1, 0.0),
+    "para 3": parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
+    "para 4": parametric(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_displays_are_converted_fast_and_as_little_cms_converts_them(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = _with_profile("PNG", rgb_profile(P3, curve=CURVES[name]), scene(300, 200))
+    fast = _pixels(data)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.colour._fast", lambda *_: None)
+        slow = _pixels(data)
+    assert np.abs(fast.astype(int) - slow).max() <= 2
+    assert _off(fast, scene(300, 200)) > 3
+    made = []
+    monkeypatch.setattr("pipeline.colour._transform", _counted(_transform, made))
+    _pixels(data)
+    assert len(made) == 1  # To try the profile on a few colours, and no more.
+
+
+def _counted(function: Callable[..., object], calls: list[object]) -> Callable[..., object]:
+    def call(*args: object) -> object:
+        calls.append(args)
+        return function(*args)
+
+    return call
+
+
+def test_a_display_whose_black_is_not_black_is_left_to_little_cms() -> None:
+    lifted = rgb_profile(P3, curve=parametric(2, 2.2, 0.95, 0.0, 0.05))
+    black = Image.new("RGB", (9, 9), (0, 0, 0))
+    assert _off(_pixels(_with_profile("PNG", lifted, black)), (0, 0, 0)) < 2
+
+
+def test_a_display_whose_table_says_more_than_its_matrix_is_left_to_little_cms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = _with_profile("PNG", rgb_profile(P3))
+    other = matrix_conversion(rgb_profile(SWAPPED))
+    expected = _pixels(data)
+    monkeypatch.setattr("pipeline.colour.matrix_conversion", lambda _: other)
+    assert np.abs(_pixels(data).astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA"])

@@ -16,6 +16,7 @@ from profile_kit import P3, rgb_profile
 
 from pipeline.errors import ImageTooLargeError, TruncatedImageError, UnsupportedFormatError
 from pipeline.photo import Photo, open_photo
+from pipeline.readers import PillowReader
 
 MAX_PIXELS = 1_000_000
 FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"]
@@ -129,12 +130,19 @@ def test_what_is_decoded_already_is_given_again_and_let_go_on_request() -> None:
     assert np.array_equal(photo.pixels(), whole)
 
 
-def test_never_are_two_arrays_kept() -> None:
+def test_never_are_two_arrays_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = _open(image_file(scene(800, 600), "JPEG"))
     reduced = weakref.ref(photo.reduced(100))
     assert reduced() is not None
+    load, gone = PillowReader.load, []
+
+    def loading(reader: PillowReader, reduction: int) -> None:
+        gone.append(reduced() is None)
+        load(reader, reduction)
+
+    monkeypatch.setattr(PillowReader, "load", loading)
     whole = weakref.ref(photo.pixels())
-    assert reduced() is None
+    assert gone == [True]
     photo.release()
     assert whole() is None
 
@@ -233,8 +241,8 @@ print((kilobytes("VmHWM") - before) * 1024 / pixels.nbytes)
 """
 LARGE = (3000, 4000)
 # Pillow has four bytes for a pixel where the array has three. Measured: 2.3, for WebP 2.0 to 2.3,
-# for AVIF 2.6, and for HEIC 2.1, or 2.7 where it turns.
-MOST = {"AVIF": 3.1, "HEIC": 3.2}
+# for AVIF 2.6, and for HEIC 2.1, or 2.7 where it turns; and 10 MB that depend on no size.
+MOST = {"AVIF": 3.4, "HEIC": 3.5}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -256,4 +264,4 @@ def test_decoding_turning_and_converting_take_little_more_than_the_array(
         path.write_bytes(image_file(large, image_format, **options))
     command = [sys.executable, "-c", PEAK, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout) < MOST.get(image_format, 2.7)
+    assert float(done.stdout) < MOST.get(image_format, 3.0)
