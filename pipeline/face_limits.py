@@ -1,10 +1,10 @@
-"""What a job asks of a face before it looks at it: the one rule, for workers and for readers."""
+"""What a face must have to count: the one rule, for whoever searches faces and reads results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.face_quality import Quality, QualityLimit
-from pipeline.faces import Box, Face
+from pipeline.faces import Box, DetectedFace, Face
 
 MAX_MIN_FACE_PX = 100_000
 """More than any photo is wide."""
@@ -44,7 +44,7 @@ class FaceLimits:
             return f"has the quality {quality.overall:g}, as {wanting}, and {asked}"
         return None
 
-    def passing(self, faces: Sequence[Face]) -> list[int]:
+    def passing(self, faces: Sequence[Face | DetectedFace]) -> list[int]:
         """The places in `faces` of those that pass."""
         return [n for n, one in enumerate(faces) if self.shortfall(one.box, one.quality) is None]
 

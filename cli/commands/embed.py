@@ -17,6 +17,7 @@ from cli.scan import FolderError, FoundPhotos, find_photos
 from cli.telling import warn, warn_of_left_out
 from db.settings import load_settings
 from pipeline.engine_spec import EngineSpec
+from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
 from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS, engine_spec
 
 SHOWN_FAILURES = 5
@@ -57,7 +58,7 @@ def _known_form(_ctx: click.Context, _param: click.Parameter, out: Path) -> Path
 )
 @click.option(
     "--min-face-px",
-    type=Count(0),
+    type=Count(0, MAX_MIN_FACE_PX),
     default=0,
     metavar="W",
     help="Leave out faces that are less than W pixels wide.",
@@ -92,8 +93,7 @@ def embed(  # noqa: PLR0917 - click calls it by name.
         photos_dir=photos_dir.absolute(),
         max_pixels=settings.max_pixels,
         max_file_bytes=settings.max_upload_bytes,
-        min_face_px=min_face_px,
-        min_quality=min_quality,
+        limits=FaceLimits(min_face_px=min_face_px, min_quality=min_quality),
     )
     with Pool(orders, photos.relative, workers or settings.worker_processes) as pool:
         pool.start()  # Engines take a while to load: nothing stands before it that can come after.

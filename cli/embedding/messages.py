@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.embedding.rows import Rows
+from pipeline.face_limits import FaceLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,7 @@ class Orders:
     photos_dir: Path
     max_pixels: int
     max_file_bytes: int
-    min_face_px: int
-    min_quality: float
+    limits: FaceLimits
 
 
 class Ready:

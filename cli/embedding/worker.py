@@ -70,13 +70,8 @@ class Worker:
 
     def _wanted(self, photo: DetectedPhoto) -> DetectedPhoto:
         """Without the faces that nobody asked for; what they would cost to embed is saved."""
-        faces = tuple(
-            face
-            for face in photo.faces
-            if face.quality.width_px >= self._orders.min_face_px
-            and face.quality.overall >= self._orders.min_quality
-        )
-        return replace(photo, faces=faces)
+        wanted = self._orders.limits.passing(photo.faces)
+        return replace(photo, faces=tuple(photo.faces[n] for n in wanted))
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
