@@ -22,6 +22,7 @@ from pipeline.engine import Engine
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import DetectedPhoto
 from pipeline.loader import load_engine
+from workers.memory import return_large_blocks
 
 
 class UnreadableFileError(PhotoError):
@@ -97,6 +98,7 @@ def main(handle: int) -> int:
             parent.send(exc)
             return 1
         cv2.setNumThreads(1)
+        return_large_blocks()
         worker = Worker(engine, orders)
         parent.send(Ready())
         while True:

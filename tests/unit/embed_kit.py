@@ -81,7 +81,7 @@ class Tree:
 
     @classmethod
     def copied(cls, root: Path) -> "Tree":
-        for package in ("cli", "db", "pipeline"):
+        for package in ("cli", "workers", "db", "pipeline"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(REPOSITORY / package, root / package, ignore=ignored)
         return cls(root)

@@ -130,6 +130,13 @@ def test_an_interrupt_of_the_command_alone_ends_its_processes(run: Run) -> None:
     assert alive(run.popen.pid) == []
 
 
+def test_a_process_leaves_ctrl_c_to_its_command(run: Run) -> None:
+    os.kill(int(run.mark.read_text()), signal.SIGINT)
+    status, told = run.ended()
+    assert status == 0
+    assert "KeyboardInterrupt" not in told
+
+
 def test_processes_end_with_a_command_that_was_killed(run: Run) -> None:
     run.popen.kill()
     until(lambda: alive(run.popen.pid) == [])
