@@ -60,15 +60,15 @@ def _known_form(_ctx: click.Context, _param: click.Parameter, out: Path) -> Path
     "--min-face-px",
     type=Count(0, MAX_MIN_FACE_PX),
     default=0,
-    metavar="W",
-    help="Leave out faces that are less than W pixels wide.",
+    metavar="PX",
+    help="Leave out faces that are narrower.",
 )
 @click.option(
     "--min-quality",
     type=Number(0, 1),
     default=0.0,
     metavar="Q",
-    help="Leave out faces whose quality, from 0 to 1, is less than Q.",
+    help="Leave out faces of a lower quality, from 0 to 1.",
 )
 def embed(  # noqa: PLR0917 - click calls it by name.
     photos_dir: Path,
