@@ -68,8 +68,6 @@ class TinyApi:
     """The error code with which a photo's request is refused, by the photo's file name."""
     url: str = ""
     known: set[str] = field(default_factory=set)
-    asked: list[dict[str, object]] = field(default_factory=list)
-    """What each job was opened with."""
     jobs: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
     """Items by job and client id, in the order in which they were added."""
     ended: dict[str, str] = field(default_factory=dict)
@@ -149,7 +147,6 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
     @app.post("/v1/jobs")
     def open_job() -> object:
         job_id = str(uuid.uuid4())
-        api.asked.append(request.get_json())
         api.jobs[job_id] = {}
         api.wanted.append(request.get_json())
         return {"id": job_id}, 201

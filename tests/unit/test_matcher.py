@@ -163,7 +163,7 @@ def test_both_jobs_ask_the_same_of_a_face(match: Match) -> None:
     match.add(match.photos, "a.jpg")
     match.run(STRICT_OPTIONS)
     assert [
-        (one["kind"], one["min_face_px"], one["min_quality"]) for one in match.api.asked
+        (one["kind"], one["min_face_px"], one["min_quality"]) for one in match.api.wanted
     ] == [("enrol", 80, 0.5), ("identify", 80, 0.5)]  # fmt: skip
 
 
