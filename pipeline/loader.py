@@ -18,6 +18,8 @@ def load_engine(name: str, models_dir: Path) -> Engine:
     `EngineUnknownError`, `ModelFileError` where a model is missing or another one, and
     `ModelCacheError` where the folder cannot be used.
     """
+    # A process has one core. OpenCV alone has threads that no setting of the environment stops.
+    importlib.import_module("cv2").setNumThreads(1)
     # Its libraries are imported now: naming an engine loads none.
     module = importlib.import_module(f"{engine_module(engine_spec(name).name)}.engine")
     return cast("Engine", module.load(ModelCache(models_dir)))

@@ -59,10 +59,11 @@ class Photo:
         self._decoded: RgbImage | None = None
         if plainly_broken(photo_format, data):
             raise broken(photo_format)
-        reader = self._open()
-        width_px, height_px = reader.size
-        turned = reader.orientation in _TURNED
-        self._width_px, self._height_px = (height_px, width_px) if turned else reader.size
+        # Kept for the first decoding: to read a header again costs half of a small photo's pixels.
+        self._reader: Reader | None = self._open()
+        width_px, height_px = self._reader.size
+        turned = self._reader.orientation in _TURNED
+        self._width_px, self._height_px = (height_px, width_px) if turned else self._reader.size
 
     @property
     def width_px(self) -> int:
@@ -101,7 +102,7 @@ class Photo:
             if width_px * reduction >= self.width_px and height_px * reduction >= self.height_px:
                 return self._decoded
         self.release()  # Before the next one takes memory.
-        reader = self._open()
+        reader, self._reader = self._reader or self._open(), None
         with blaming(self.format):
             reader.load(reduction)
             self._decoded = _upright(reader, self._colour)

@@ -7,6 +7,7 @@ and the least of them is the face's quality: a blurred face is not saved by its 
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -25,6 +26,7 @@ SHARPNESS_SIDE_PX = 112
 """Side to which chips are brought, so that sharpness means the same for every engine."""
 
 Points: TypeAlias = tuple[tuple[float, float], ...]
+Vector: TypeAlias = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class HeadModel:
     towards the camera.
     """
 
-    points: tuple[tuple[float, float, float], ...]
+    points: tuple[Vector, ...]
 
     def pose(self, landmarks: Points) -> Pose:
         """The head's pose from its landmarks, in pixels.
@@ -43,10 +45,24 @@ class HeadModel:
         Scaled orthographic projection, fitted by least squares (DeMenthon and Davis, 1995, the step
         that they call POS). Landmarks that fit no head give zeros.
         """
-        model = np.array(self.points) - np.mean(self.points, axis=0)
-        seen = np.array(landmarks) - np.mean(landmarks, axis=0)
-        across, down = (np.linalg.pinv(model) @ seen).T
+        across, down = (
+            tuple(
+                sum(weight * point[axis] for weight, point in zip(row, landmarks, strict=True))
+                for row in _least_squares(self.points)
+            )
+            for axis in (0, 1)
+        )
         return _pose(across, down)
+
+
+@lru_cache
+def _least_squares(points: tuple[Vector, ...]) -> tuple[tuple[float, ...], ...]:
+    """What landmarks are multiplied by, three rows of one weight a landmark.
+
+    The rows sum to zero, so that it does not matter where in the photo the face is.
+    """
+    centred = np.array(points) - np.mean(points, axis=0)
+    return tuple(tuple(row) for row in np.linalg.pinv(centred).tolist())
 
 
 EYES_NOSE_MOUTH = HeadModel(
@@ -94,16 +110,17 @@ def sharpness_of(chip: NDArray[np.uint8]) -> float:
     return float(deviation[0, 0]) ** 2
 
 
-def _pose(across: NDArray[np.float64], down: NDArray[np.float64]) -> Pose:
+def _pose(across: Vector, down: Vector) -> Pose:
     """From the first two rows of a rotation, each scaled, to angles."""
-    lengths = np.linalg.norm(across), np.linalg.norm(down)
-    if min(lengths) == 0 or not np.isfinite(lengths).all():
+    lengths = math.hypot(*across), math.hypot(*down)
+    if not (min(lengths) > 0 and math.isfinite(max(lengths))):
         return Pose(yaw=0.0, pitch=0.0, roll=0.0)
-    first, second = across / lengths[0], down / lengths[1]
-    third = np.cross(first, second)
+    first = [one / lengths[0] for one in across]
+    second = [one / lengths[1] for one in down]
+    third = first[0] * second[1] - first[1] * second[0]
     return Pose(
         yaw=_degrees(math.asin(max(-1.0, min(1.0, first[2])))),
-        pitch=_degrees(math.atan2(second[2], third[2])),
+        pitch=_degrees(math.atan2(second[2], third)),
         roll=_degrees(math.atan2(second[0], first[0])),
     )
 

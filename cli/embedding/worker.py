@@ -13,8 +13,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-import cv2
-
 from cli.embedding.filling import rows_of
 from cli.embedding.messages import Done, Orders, Ready, Task
 from cli.scan import open_photo
@@ -97,7 +95,6 @@ def main(handle: int) -> int:
         except FaceBatchError as exc:
             parent.send(exc)
             return 1
-        cv2.setNumThreads(1)
         return_large_blocks()
         worker = Worker(engine, orders)
         parent.send(Ready())

@@ -60,6 +60,13 @@ class _Found:
         return _Found(self.boxes[chosen], self.points[chosen], self.scores[chosen])
 
 
+_NOBODY = _Found(
+    np.empty((0, 4), dtype=np.float32),
+    np.empty((0, 5, 2), dtype=np.float32),
+    np.empty(0, dtype=np.float32),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class YuNetDetector:
     """Faces with the right eye, the left eye, the tip of the nose and the corners of the mouth.
@@ -153,20 +160,24 @@ def _decoded(outputs: dict[str, Floats], columns_px: int) -> _Found:
 
 def _of_stride(outputs: dict[str, Floats], stride: int, columns: int) -> _Found:
     """A cell's class and its "objectness" are both in 0 to 1; its score is their geometric mean."""
-    score = np.sqrt(
-        np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1)
-        * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
-    )
-    cells = np.flatnonzero(score >= HINT_SCORE)
+    product = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0]
+    cells = np.flatnonzero(product >= HINT_SCORE**2)
+    if not len(cells):
+        return _NOBODY
     corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     box = outputs[f"bbox_{stride}"][0, cells]
     centre, half = (corner + box[:, :2]) * stride, np.exp(box[:, 2:]) * (stride / 2)
     points = (outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
-    return _Found(np.concatenate([centre - half, centre + half], axis=1), points, score[cells])
+    return _Found(
+        np.concatenate([centre - half, centre + half], axis=1), points, np.sqrt(product[cells])
+    )
 
 
 def _merged(parts: Sequence[_Found]) -> _Found:
     """The surest of the boxes that overlap, by falling score."""
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return _NOBODY
     found = _Found(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.points for part in parts]),

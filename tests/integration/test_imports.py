@@ -132,7 +132,8 @@ def test_a_gallery_of_another_engine_or_version_is_refused(kit: Kit) -> None:
         imported(kit, named("anna"), gallery="wide")
     kit.gallery("old")
     with transaction(kit.database) as session:
-        session.execute(text("UPDATE model SET version = '0' WHERE engine = 'dlib-classic'"))
+        old = text("UPDATE model SET version = '0' WHERE engine = :engine")
+        session.execute(old, {"engine": DEFAULT_ENGINE.name})
     with pytest.raises(GalleryEngineError, match=r"version 0"):
         imported(kit, named("anna"), gallery="old")
     assert count(kit, Subject) == 0
