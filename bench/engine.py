@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.bound import most_photos_per_s
 from bench.photos import Corners, below, default_photos, faces_found, is_of_lfw, known_faces
 from pipeline.loader import load_engine
 
@@ -160,6 +161,10 @@ def _report(place: Place, times: dict[str, Times], cli_faces: int) -> dict[str, 
             report[f"ratio_{key}"] = round(rate / cli, 2)
         if name in true:
             report[f"true_faces_{key}"] = true[name]
+    most = most_photos_per_s(len(photos), faces["dlib"], PROCESSES)
+    report["ratio_dlib_at_most"] = round(most / cli, 2)
+    print(f"If all but its network took no time, dlib would reach {most / cli:.2f} here: see")
+    print("bench/bound.py.")
     return report
 
 
