@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test fuzz-images bench-engine lint format lock clean
+.PHONY: help demo up down status test fuzz-images bench-engine accuracy lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
@@ -40,6 +40,9 @@ test: $(VENV)/dev ## Run every test
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
 	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
 
+accuracy: $(VENV)/bench ## Measure how often the engines err (WRITE_CURVES=1: and keep their curves)
+	@$(BIN)/python -m bench.accuracy $(if $(WRITE_CURVES),--write-curves) $(ARGS)
+
 fuzz-images: $(VENV)/dev ## Decode 2,000 broken images (PHOTOS=dir, COUNT=n, SEED=n, ENGINE=name)
 	@$(BIN)/python bench/fuzz_images.py $(if $(PHOTOS),--photos "$(PHOTOS)") \
 		$(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE))
@@ -65,7 +68,7 @@ lock: $(VENV)/dev ## Pin the dependencies anew (LOCK_ARGS=--upgrade: at their la
 		--constraint requirements/dev.txt --no-emit-package dlib --no-emit-package face-recognition-models
 
 clean: ## Remove the virtual environment and caches (never the stack's data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "facebatch needs Python 3.11 or later with its venv module" \

@@ -1,13 +1,14 @@
 """The photos that benchmarks run on, and where their faces are known to be."""
 
 import csv
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = REPOSITORY.parent / "shared" / "data"
+DATA = Path(os.environ.get("FACEBATCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 ANNOTATIONS = REPOSITORY / "bench" / "annotations" / "groups.csv"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 """Those that the command `face_recognition` takes."""

@@ -1,0 +1,1 @@
+"""The parts of `make accuracy`: data, embeddings, error rates, tables and curves."""
