@@ -35,8 +35,8 @@ class ErrorCurve:
 
     Between its points, FNMR is linear in distance and the logarithm of FMR is. Where FMR has less
     than 30 errors behind it, the line through the lowest supported decade continues it for one
-    decade. The logarithm of the tail of a bell curve bends downward, so that line lies above it:
-    what it says of a distance is too high rather than too low.
+    decade. The logarithm of the tail of a bell curve bends downward, and that line lies above it.
+    Real tails need not be bell curves: relatives and twins are nearer to each other than strangers.
 
     Raises `CurveError` where the points are no such curve.
     """

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.face_quality import Pose, Quality, QualityLimit
 
-FULL_SIZE_PX = 100
-"""Width of a face that fills an embedder's chip without being enlarged."""
-FULL_SHARPNESS = 200.0
-"""Variance of the Laplacian of a chip that is as sharp as a good photo of this size is."""
+FULL_SIZE_PX = 40
+"""Width in pixels below which faces that were made smaller began to be missed more often."""
+FULL_SHARPNESS = 40.0
+"""Variance of the Laplacian of a chip below which blurred faces began to be missed more often."""
 FULL_TURN_DEGREES = 60.0
 """Yaw or pitch at which nothing is left of the pose's quality; at half of it, half is."""
 SHARPNESS_SIDE_PX = 112
