@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import uuid
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.tenants import ensure_model
-from db.views import NewItem
+from db.views import ItemView, NewItem
 from pipeline.specs import engine_spec
 
 PHOTOS = 16
+BROKEN_PHOTOS = 5
 SIZE_PX = (8660, 5774)
 MAX_MB = 700
 PROCESS_A_CHUNK = """
@@ -49,8 +52,31 @@ def group_in_50_megapixels(photos_dir: Path) -> bytes:
 def test_sixteen_photos_of_50_megapixels_fit_in_700_megabytes(
     kit: Kit, settings: Settings, group_in_50_megapixels: bytes, tmp_path: Path
 ) -> None:
+    photos = [group_in_50_megapixels + bytes([n]) for n in range(PHOTOS)]
+    peak_mb, rows = _processed(kit, settings, photos, tmp_path)
+    assert [row.state for row in rows] == [ItemState.DONE] * PHOTOS
+    assert [len(row.faces) for row in rows] == [7] * PHOTOS
+    assert peak_mb < MAX_MB
+
+
+def test_photos_that_break_off_leave_nothing_behind(
+    kit: Kit, settings: Settings, tmp_path: Path
+) -> None:
+    file = BytesIO()
+    Image.new("RGB", SIZE_PX, (90, 110, 130)).save(file, "PNG", compress_level=1)
+    broken = file.getvalue()[: -len(file.getvalue()) // 20]
+    photos = [broken + bytes([n]) for n in range(BROKEN_PHOTOS)]
+    peak_mb, rows = _processed(kit, settings, photos, tmp_path)
+    assert [row.error_code for row in rows] == ["image_truncated"] * BROKEN_PHOTOS
+    assert peak_mb < MAX_MB
+
+
+def _processed(
+    kit: Kit, settings: Settings, photos: Sequence[bytes], folder: Path
+) -> tuple[float, list[ItemView]]:
+    """The peak of a worker process's memory over one chunk, in MB, and how its items ended."""
     store = ObjectStore.from_settings(settings)
-    items = [_stored(store, f"{n}.jpg", group_in_50_megapixels + bytes([n])) for n in range(PHOTOS)]
+    items = [_stored(store, f"{uuid.uuid4()}", data) for data in photos]
     with transaction(kit.database) as session:
         ensure_model(session, engine_spec("dlib"))
     job_id = kit.job(*items, kind=JobKind.DETECT, engine="dlib")
@@ -58,17 +84,14 @@ def test_sixteen_photos_of_50_megapixels_fit_in_700_megabytes(
     process = subprocess.run(
         [sys.executable, "-c", PROCESS_A_CHUNK, *map(str, chunk)],
         env=settings_environ(settings) | ONE_THREAD,
-        cwd=tmp_path,
+        cwd=folder,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
     peak_mb = int(process.stdout.splitlines()[-1]) / 1024
     with transaction(kit.database) as session:
-        rows = results.job_items(session, kit.tenant_id, job_id)
-    assert [row.state for row in rows] == [ItemState.DONE] * PHOTOS
-    assert [len(row.faces) for row in rows] == [7] * PHOTOS
-    assert peak_mb < MAX_MB
+        return peak_mb, results.job_items(session, kit.tenant_id, job_id)
 
 
 def _stored(store: ObjectStore, name: str, data: bytes) -> NewItem:

@@ -59,7 +59,7 @@ def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, Phot
 def _outcome(claim: Claim, extracted: Extracted) -> Outcome:
     """How the item ends, before anybody is searched."""
     if not isinstance(extracted, PhotoFaces):
-        return _failed(claim, extracted.code, str(extracted))
+        return _failed(claim, extracted.code, extracted.detail)
     if claim.kind is JobKind.ENROL:
         return _enrolment(claim, extracted)
     if claim.kind is JobKind.VERIFY and claim.subject_id is None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from traceback import clear_frames
+from typing import Self, TypeVar
 
 import structlog
 
@@ -29,8 +30,6 @@ from workers.stages.lease import Lease
 log = structlog.get_logger()
 PhotoId = uuid.UUID | None
 """None: the photo was deleted."""
-Extracted = PhotoFaces | FaceBatchError
-"""What a photo shows, or why that cannot be told."""
 
 Made = TypeVar("Made")
 
@@ -61,6 +60,24 @@ _ENDS_A_PHOTO = (PhotoError, ObjectMissingError, EngineUnknownError, EngineVersi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a photo has no result. The error itself would keep the photo's pixels in memory."""
+
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, error: FaceBatchError) -> Self:
+        """What is kept of `error`, whose traceback is emptied: it holds all that was decoded."""
+        clear_frames(error.__traceback__)
+        return cls(code=error.code, detail=str(error))
+
+
+Extracted = PhotoFaces | Failure
+"""What a photo shows, or why that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
     claim: Claim
     engine: Engine
@@ -81,7 +98,7 @@ def extract(
             try:
                 detected = _detected(task, photo)
             except _ENDS_A_PHOTO as exc:
-                found[task.claim.photo_id] = exc
+                found[task.claim.photo_id] = Failure.of(exc)
             else:
                 batch = batches[task.engine.spec.name]
                 found.update(batch.add(task.claim.photo_id, detected))
@@ -102,7 +119,7 @@ def _tasks(
                 raise PhotoDeletedError("the photo was deleted before its turn came")
             yield _Task(claim=claim, engine=_engine(context, claim))
         except _ENDS_A_PHOTO as exc:
-            found[claim.photo_id] = exc
+            found[claim.photo_id] = Failure.of(exc)
 
 
 def _engine(context: WorkerContext, claim: Claim) -> Engine:
