@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import Self
 
+import structlog
+
 from db.session import Database, make_database
 from db.settings import Settings
 from db.storage import ObjectStore
+from pipeline.errors import FaceBatchError
 from pipeline.loader import load_engine
 from pipeline.specs import DEFAULT_ENGINE
 from workers.memory import return_free_memory, return_large_blocks
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +28,7 @@ class WorkerContext:
     def from_settings(cls, settings: Settings) -> Self:
         """Connects lazily, and loads the default engine's models now rather than at a photo."""
         return_large_blocks()
-        load_engine(DEFAULT_ENGINE.name, settings.models_dir)
+        _load_default_engine(settings)
         return_free_memory()
         return cls(
             settings=settings,
@@ -31,3 +36,14 @@ class WorkerContext:
             database=make_database(settings.database or "", pool_size=1, max_overflow=1),
             store=ObjectStore.from_settings(settings),
         )
+
+
+def _load_default_engine(settings: Settings) -> None:
+    """Where that fails the process starts all the same: chunks meet the error and know what to do.
+
+    Celery would pass over it and keep a process that can do nothing, on which photos wait for ever.
+    """
+    try:
+        load_engine(DEFAULT_ENGINE.name, settings.models_dir)
+    except FaceBatchError as exc:
+        log.exception("engine_not_loaded", engine=DEFAULT_ENGINE.name, code=exc.code)

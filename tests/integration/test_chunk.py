@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.views import ItemView, NewItem
+from pipeline.models import files
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 
@@ -207,6 +209,46 @@ def test_an_absent_bucket_hands_items_back_uncounted(
         session.execute(text("UPDATE item SET due_at = now()"))
     run(kit, context)
     assert kit.view(job_id).state is JobState.SUCCEEDED
+
+
+def test_an_unusable_models_folder_hands_items_back_uncounted(
+    kit: Kit, context: WorkerContext, store_photo: Callable, stores: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = context.settings.model_copy(update={"home": tmp_path / "file"})
+    job_id = kit.job(store_photo("p", jpeg()))
+    run(kit, replace(context, settings=settings))
+    (row,) = rows(kit, job_id).values()
+    assert (row.state, row.attempt) == (ItemState.QUEUED, 0)
+    with transaction(kit.database) as session:
+        session.execute(text("UPDATE item SET due_at = now()"))
+    run(kit, context)
+    assert kit.view(job_id).state is JobState.SUCCEEDED
+
+
+def test_a_damaged_model_fails_the_photos_that_need_it_by_name(
+    kit: Kit,
+    context: WorkerContext,
+    store_photo: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "_package_dir", lambda _model: tmp_path)
+    job_id = kit.job(store_photo("p", jpeg()))
+    settings = context.settings.model_copy(update={"home": tmp_path / "home"})
+    run(kit, replace(context, settings=settings))
+    (row,) = rows(kit, job_id).values()
+    assert (row.state, row.error_code) == (ItemState.FAILED, "model_file_invalid")
+    assert "reinstall" in (row.error_detail or "")
+
+
+def test_a_process_without_models_starts_all_the_same(
+    context: WorkerContext, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    settings = context.settings.model_copy(update={"home": tmp_path / "file"})
+    WorkerContext.from_settings(settings)
+    assert "model_cache_unusable" in capsys.readouterr().out
 
 
 def test_a_job_cancelled_meanwhile_gets_no_result(

@@ -9,6 +9,7 @@ from db.ledger import Claim, claim, release
 from db.record import Outcome, record
 from db.retry import retrying
 from db.session import transaction
+from pipeline.errors import ModelCacheError
 from workers.context import WorkerContext
 from workers.stages.compute import compute
 from workers.stages.lease import Lease
@@ -21,8 +22,9 @@ HAND_BACK_DELAY_S = 2.0
 def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     """Claims what it can of the items, computes them and records the outcomes.
 
-    Where a store stays away, the items are handed back uncounted; where even that fails, their
-    leases run out and the reconciler hands them on. Nothing is lost either way.
+    Where a store stays away, or models find no room on this machine, the items are handed back
+    uncounted; where even that fails, their leases run out and the reconciler hands them on. Nothing
+    is lost either way.
     """
     settings = context.settings
     try:
@@ -36,7 +38,7 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     try:
         outcomes = compute(context, claims, lease)
         done = retrying(lambda: _record(context, outcomes), for_s=settings.lease_s)
-    except UnavailableError as exc:
+    except (UnavailableError, ModelCacheError) as exc:
         log.warning("chunk_handed_back", code=exc.code, items=len(claims))
         _hand_back(context, claims)
         return

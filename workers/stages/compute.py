@@ -20,7 +20,7 @@ from workers.stages.lease import Lease
 
 
 def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> list[Outcome]:
-    """One outcome for each claim; raises `UnavailableError` where a store stays away."""
+    """One outcome for each claim; raises what `extract` raises."""
     extracted = _extracted(context, claims, lease)
     lease.keep()
     outcomes = [_outcome(claim, extracted[claim.item_id]) for claim in claims]

@@ -19,7 +19,7 @@ from db.ledger import Claim
 from db.retry import retrying
 from pipeline.batching import EmbedBatches
 from pipeline.engine import Engine
-from pipeline.errors import EngineUnknownError, FaceBatchError, PhotoError
+from pipeline.errors import EngineUnknownError, FaceBatchError, ModelFileError, PhotoError
 from pipeline.faces import DetectedPhoto, PhotoFaces
 from pipeline.loader import load_engine
 from pipeline.photo import Photo
@@ -56,7 +56,10 @@ class PhotoCrashedError(PhotoError):
     code = "internal_error"
 
 
-_ENDS_A_PHOTO = (PhotoError, ObjectMissingError, EngineUnknownError, EngineVersionError)
+_ENDS_A_PHOTO = (
+    *(PhotoError, ObjectMissingError),
+    *(EngineUnknownError, EngineVersionError, ModelFileError),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,8 @@ def extract(
 ) -> dict[PhotoId, Extracted]:
     """The faces of each claim's photo, or its error, by the photo's id.
 
-    Raises `UnavailableError` where a store stays away.
+    Raises `UnavailableError` where a store stays away, and `ModelCacheError` where there is no room
+    for an engine's models.
     """
     found: dict[PhotoId, Extracted] = {}
     tasks = list(_tasks(context, claims, found))
