@@ -42,7 +42,7 @@ class Pool:
     """Pooling without padding; a `side` of 0 takes in the whole plane."""
 
     kind: str
-    """`max` or `avg`."""
+    """`max` or `avg`; of the whole plane only the average."""
     side: int
     stride: int
 
@@ -189,7 +189,9 @@ def _convolution(stream: DlibStream) -> Convolution:
     stream.expect(weights.shape[0], filters, "a convolution's filters")
     stream.expect((rows, columns), weights.shape[2:], "a convolution's size")
     stream.expect(bias.size, filters, "a convolution's bias")
-    stream.expect((stride_x, padding_x), (stride_y, padding_y), "a convolution's stride")
+    stream.expect(columns, rows, "a convolution's size")
+    _stride(stream, stride_y, stride_x)
+    stream.expect(padding_x, padding_y, "a convolution's padding")
     return Convolution(weights=weights, bias=bias.reshape(-1), stride=stride_y, padding=padding_y)
 
 
@@ -216,9 +218,18 @@ def _fully_connected(stream: DlibStream) -> FullyConnected:
 
 def _pool(stream: DlibStream, kind: str) -> Pool:
     rows, columns, stride_y, stride_x, padding_y, padding_x = (stream.size() for _ in range(6))
-    stream.expect((columns, stride_x), (rows, stride_y), "a pool's size")
+    stream.expect(columns, rows, "a pool's size")
+    if rows == 0 and kind != "avg":
+        raise stream.unknown("a pool's size")
+    _stride(stream, stride_y, stride_x)
     stream.expect((padding_y, padding_x), (0, 0), "a pool's padding")
     return Pool(kind=kind, side=rows, stride=stride_y)
+
+
+def _stride(stream: DlibStream, down: int, across: int) -> None:
+    stream.expect(across, down, "a stride")
+    if down == 0:
+        raise stream.unknown("a stride")
 
 
 def _learning_rates(stream: DlibStream) -> None:

@@ -55,10 +55,10 @@ class DlibStream:
         mantissa, exponent = self.integer(), self.integer()
         if abs(exponent) >= _INFINITE_EXPONENT:  # dlib's marks for infinity and NaN.
             raise self.unknown("a number")
-        value = math.ldexp(mantissa, exponent)
-        if not math.isfinite(value):
-            raise self.unknown("a number")
-        return value
+        try:
+            return math.ldexp(mantissa, exponent)
+        except OverflowError:
+            raise self.unknown("a number") from None
 
     def text(self) -> str:
         """A short text."""

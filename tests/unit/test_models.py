@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from pipeline.errors import ModelCacheError, ModelFileError, ModelFormatError
@@ -14,6 +15,7 @@ from pipeline.models import files
 from pipeline.models.activations import split_prelu
 from pipeline.models.cache import ModelCache, Recipe
 from pipeline.models.dequantize import dequantized
+from pipeline.models.dlib_stream import DlibStream
 from pipeline.models.files import (
     FIVE_POINTS,
     RESNET,
@@ -139,8 +141,18 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         ModelCache(blocked / "models").onnx(DLIB_RESNET_ONNX)
 
 
+@pytest.fixture(scope="module")
+def operators() -> list[str]:
+    """What dlib's own network is made of."""
+    return _operators(resnet_to_onnx(model_bytes(RESNET)))
+
+
+def _operators(model: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_model_from_string(model).graph.node]
+
+
 @pytest.mark.parametrize("seed", range(40))
-def test_a_network_that_is_not_fully_understood_is_refused(seed: int) -> None:
+def test_a_network_that_is_not_fully_understood_is_refused(seed: int, operators: list[str]) -> None:
     """Every structural byte matters; only the numbers of the weights themselves may be others."""
     random = np.random.default_rng(seed)
     content = bytearray(model_bytes(RESNET))
@@ -152,7 +164,7 @@ def test_a_network_that_is_not_fully_understood_is_refused(seed: int) -> None:
     except ModelFormatError:
         return
     # What is left are numbers that have no bearing on the structure: rates, margins, means.
-    assert changed
+    assert _operators(changed) == operators
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 10_000, -1])
@@ -173,6 +185,30 @@ def test_a_layer_of_another_kind_is_refused(name: bytes) -> None:
     changed = content.replace(name, name[:-1] + b"9", 1)
     with pytest.raises(ModelFormatError, match="layer"):
         resnet_to_onnx(changed)
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        ("max_pool_2", (0, 0, 2, 2, 0, 0)),  # The whole plane: only an average is known of it.
+        ("max_pool_2", (3, 3, 0, 0, 0, 0)),
+        ("avg_pool_2", (2, 2, 0, 0, 0, 0)),
+        ("con_4", (7, 7, 0, 0, 0, 0)),
+    ],
+)
+def test_a_layer_of_sizes_that_mean_nothing_is_refused(layer: str, size: tuple[int, ...]) -> None:
+    content = model_bytes(RESNET)
+    # The first convolution's sizes follow its parameters; a pool's follow its name.
+    sizes = b"\x01\x07\x01\x07\x01\x02" if layer == "con_4" else b"\x01"
+    at = content.index(sizes, content.index(layer.encode()) + len(layer))
+    changed = b"".join(bytes([1, one]) for one in size)
+    with pytest.raises(ModelFormatError):
+        resnet_to_onnx(content[:at] + changed + content[at + len(changed) :])
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(ModelFormatError):
+        DlibStream(b"\x01\x01" + b"\x02\xd0\x07").real()  # 1 * 2 ** 2000
 
 
 def test_bytes_that_are_no_onnx_model_are_refused() -> None:
