@@ -64,12 +64,17 @@ class ModelCache:
 
     def _kept(self, recipe: Recipe) -> bytes | None:
         for path in sorted(self.folder.glob(f"{recipe.key}-*.onnx")):
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                continue  # It was damaged, and another process has thrown it away.
             if path.name == _file_name(recipe, data):
                 return data
         return None
 
     def _made(self, recipe: Recipe) -> bytes:
+        for unfinished in self.folder.glob(f".{recipe.key}.*"):
+            unfinished.unlink(missing_ok=True)  # Who wrote it was killed: the lock is ours.
         data = recipe.convert(model_bytes(recipe.source))
         fresh = self.folder / f".{recipe.key}.{secrets.token_hex(8)}"
         try:

@@ -124,6 +124,29 @@ def test_many_processes_convert_once(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text(encoding="ascii") == "x"
 
 
+def test_a_damaged_conversion_that_another_process_removes_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(name="some", version=1, source=YUNET, convert=lambda _: b"model")
+    (tmp_path / f"{recipe.key}-damaged.onnx").touch()
+    read = Path.read_bytes
+
+    def gone(path: Path) -> bytes:
+        if path.name.endswith("-damaged.onnx"):
+            path.unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", gone)
+    assert ModelCache(tmp_path).onnx(recipe) == b"model"
+
+
+def test_what_a_killed_process_left_of_a_conversion_is_cleared_away(tmp_path: Path) -> None:
+    recipe = Recipe(name="some", version=1, source=YUNET, convert=lambda _: b"model")
+    (tmp_path / f".{recipe.key}.0123456789abcdef").write_bytes(b"mod")
+    ModelCache(tmp_path).onnx(recipe)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".lock"}
+
+
 def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail(_data: bytes) -> bytes:
         raise ModelFormatError("no")
