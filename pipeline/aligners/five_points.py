@@ -1,5 +1,6 @@
 """The 112 x 112 chip of ArcFace and its kin: five points brought to fixed places."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -32,8 +33,35 @@ class FivePointAligner:
     def align(self, image: RgbImage, detection: Detection) -> tuple[Landmarks, Chip]:
         """The detector's five points, and the chip (112, 112, 3)."""
         matrix = similarity(np.array(detection.points), np.array(PLACES))
+        image, matrix = _shrunk(image, matrix)
         chip = cv2.warpAffine(image, matrix, (CHIP_SIDE_PX, CHIP_SIDE_PX), flags=cv2.INTER_LINEAR)
         return detection.points, np.asarray(chip, dtype=np.uint8)
+
+
+def _shrunk(image: RgbImage, matrix: NDArray[np.float64]) -> tuple[RgbImage, NDArray[np.float64]]:
+    """What the chip needs of an image that is more than twice as fine as the chip, shrunk.
+
+    A pixel of the chip is made of four of the image's: between them, those of a finer one would be
+    passed over, and noise and hair would go into the chip as they happen to fall.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    factor = int(1 / scale) if scale else 1
+    if factor < 2:
+        return image, matrix
+    edges = np.array([[x, y, 1] for x in (-1, CHIP_SIDE_PX) for y in (-1, CHIP_SIDE_PX)])
+    needed = edges @ cv2.invertAffineTransform(matrix).T
+    start = np.clip(np.floor(needed.min(axis=0)), 0, None).astype(int)
+    end = np.minimum(np.ceil(needed.max(axis=0)).astype(int) + factor, image.shape[1::-1])
+    size = np.maximum(end - start, 0) // factor
+    if not size.all():
+        return image, matrix
+    (left, top), (right, bottom) = start, start + size * factor
+    part = image[top:bottom, left:right]
+    shrunk = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA)
+    # Pixel n of the shrunk part is the mean of those from start + n * factor on.
+    centre = start + (factor - 1) / 2
+    shift = matrix[:, :2] @ centre + matrix[:, 2]
+    return np.asarray(shrunk, dtype=np.uint8), np.column_stack([matrix[:, :2] * factor, shift])
 
 
 def similarity(points: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
