@@ -15,5 +15,5 @@ SPEC = EngineSpec(
     curve=packaged_curve(__package__, engine="dlib", version="1"),
 )
 """YuNet at 640 pixels and, where need be, at 2560 and 224; dlib's five landmarks and chip; dlib's
-ResNet, the mean of a face and its mirror image. A photo without faces is turned.
+ResNet, the mean of a face and its mirror image. A photo without a sure face is turned.
 """
