@@ -22,8 +22,13 @@ from pipeline.faces import (
 )
 from pipeline.photo import Colour, Photo, open_photo
 from pipeline.quality import EYES_NOSE_MOUTH, HeadModel, quality_of
-from pipeline.scene import Scene, TurnedScene
+from pipeline.scene import ArrayScene, Scene, TurnedScene, shrunk
 
+GLANCE_SIDE_PX = 640
+"""Longest side at which turned photos are looked at, for detectors that name none."""
+UNSURE_TURNED_SCORE = 0.75
+"""Where nobody is found upright, a turned photo counts from this score on: below it, hits on their
+side were of no faces, or of faces turned the wrong way."""
 EMBED_BATCH_CHIPS = 16
 """Chips that an embedder gets at once, at the most: more gains nothing and costs memory."""
 
@@ -132,17 +137,22 @@ class Engine:
         detector is sure is turned until it has.
         """
         found = self.detector.detect(scene)
-        best, sure = (0, found), self.spec.sure_score
-        if not self.spec.turns_photos or _top_score(found) >= sure:
-            return best
-        for quarters in (1, 3, 2):
-            turned = TurnedScene(scene=scene, quarters=quarters)
-            again = self.detector.detect(turned, thorough=False)
-            if _top_score(again) >= sure:
-                return quarters, self.detector.detect(turned)
-            if not found and _top_score(again) > _top_score(best[1]):
-                best = quarters, again
-        return best
+        if not self.spec.turns_photos or _top_score(found) >= self.spec.sure_score:
+            return 0, found
+        # Shrunk before it is turned: three turns of all pixels would take longer than the search.
+        glance = ArrayScene(shrunk(self.look(scene), self.detector.first_side_px or GLANCE_SIDE_PX))
+        scores = {quarters: self._glance(glance, quarters) for quarters in (1, 3, 2)}
+        best = max(scores, key=lambda quarters: scores[quarters])
+        enough = self.spec.sure_score if found else UNSURE_TURNED_SCORE
+        if scores[best] < enough:
+            return 0, found
+        again = self.detector.detect(TurnedScene(scene=scene, quarters=best))
+        return (best, again) if again else (0, found)
+
+    def _glance(self, scene: Scene, quarters: int) -> float:
+        """How sure the detector is of somebody in the scene when it is turned."""
+        turned = TurnedScene(scene=scene, quarters=quarters)
+        return _top_score(self.detector.detect(turned, thorough=False))
 
     def embed(self, photos: Sequence[DetectedPhoto]) -> list[PhotoFaces]:
         """Embeds the faces of many photos together; the answer has the order of `photos`."""

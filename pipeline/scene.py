@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from pipeline.faces import RgbImage
@@ -82,3 +83,17 @@ class TurnedScene:
 
     def _turned(self, image: RgbImage) -> RgbImage:
         return np.ascontiguousarray(np.rot90(image, -self.quarters))
+
+
+def shrunk(image: RgbImage, longest_side_px: int) -> RgbImage:
+    """The image with its longest side that long, each pixel the mean of those it stands for.
+
+    One that is smaller stays as it is.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, longest_side_px / max(height, width))
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    if (rows, columns) == (height, width):
+        return image
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)

@@ -14,14 +14,13 @@ A photo is never enlarged.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Detection
 from pipeline.faces import Box, RgbImage
 from pipeline.models.runtime import OnnxModel
-from pipeline.scene import Scene
+from pipeline.scene import Scene, shrunk
 
 FIRST_SIDE_PX = 640
 FINE_SIDE_PX = 2560
@@ -97,7 +96,7 @@ class YuNetDetector:
 
     def _look(self, scene: Scene, side_px: int) -> _Found:
         """What may be a face when the photo's longest side is `side_px` long."""
-        image = _resized(scene.reduced(side_px), side_px)
+        image = shrunk(scene.reduced(side_px), side_px)
         rows, columns = image.shape[:2]
         found = _merged(
             [
@@ -121,16 +120,6 @@ class YuNetDetector:
         cut |= (found.boxes[:, 2] > right) & (right < image.shape[1])
         cut |= (found.boxes[:, 3] > bottom) & (bottom < image.shape[0])
         return found.where(~cut)
-
-
-def _resized(image: RgbImage, side_px: int) -> RgbImage:
-    height, width = image.shape[:2]
-    scale = min(1.0, side_px / max(height, width))
-    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-    if (rows, columns) == (height, width):
-        return image
-    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _spans(length_px: int) -> list[_Span]:
