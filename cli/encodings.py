@@ -16,7 +16,7 @@ from cli.scan import spelt
 from db.imports import NamedEmbeddings
 from pipeline.errors import FaceBatchError
 from pipeline.specs import EngineSpec
-from web.schemas import Name
+from web.schemas.base import Name
 
 GUIDE = "docs/how-to/import-encodings.md"
 PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".p"})

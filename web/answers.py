@@ -12,7 +12,9 @@ from db.session import transaction
 from db.views import JobView
 from web.paging import page_of
 from web.patience import patience
-from web.schemas import JobOut, PreferHeader, ResultOut, ResultsOut
+from web.schemas.base import PreferHeader
+from web.schemas.jobs import JobOut
+from web.schemas.results import ResultOut, ResultsOut
 from web.services import Services
 from web.waiting import finished_job, preferred_wait_s
 

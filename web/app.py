@@ -13,7 +13,7 @@ from db.settings import Settings
 from web import openapi, origins, problems
 from web.incoming import ApiRequest
 from web.routes import classic, galleries, jobs, subjects
-from web.schemas import ProblemOut
+from web.schemas.base import ProblemOut
 from web.services import EXTENSION, Services
 
 log = structlog.get_logger()

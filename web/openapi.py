@@ -9,7 +9,8 @@ from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
 from web.problems import MEDIA_TYPE
-from web.schemas import JobIn, KnownPhotosIn, ProblemOut
+from web.schemas.base import ProblemOut
+from web.schemas.jobs import JobIn, KnownPhotosIn
 
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")

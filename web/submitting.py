@@ -5,7 +5,7 @@ from db.session import Session, retried
 from db.views import JobView, NewJob
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
-from web.schemas import JobIn
+from web.schemas.jobs import JobIn
 from web.services import Services
 
 

@@ -15,7 +15,7 @@ from db.session import Session, make_database, retried
 from db.settings import load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
 from pipeline.specs import ENGINE_SPECS, EngineSpec, engine_spec
-from web.schemas import Name
+from web.schemas.base import Name
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FACE_RECOGNITION = "dlib-classic"

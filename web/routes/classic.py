@@ -31,7 +31,8 @@ from web.accepting import Received, received
 from web.errors import InvalidRequestError, StillWorkingError
 from web.openapi import CLASSIC, photos_body, problems
 from web.patience import patience
-from web.schemas import RecognizeQuery, SubjectIn
+from web.schemas.jobs import RecognizeQuery
+from web.schemas.people import SubjectIn
 from web.services import Services, services
 from web.submitting import submit
 from web.waiting import MAX_WAIT_S, finished_job

@@ -11,7 +11,8 @@ from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from web.answers import answer
 from web.openapi import GALLERIES, problems
 from web.paging import page_of, uuid_cursor
-from web.schemas import GalleriesOut, GalleryIn, GalleryOut, GalleryPath, NamedPageQuery
+from web.schemas.base import GalleryPath, NamedPageQuery
+from web.schemas.people import GalleriesOut, GalleryIn, GalleryOut
 from web.services import services
 
 api = APIBlueprint("galleries", __name__, url_prefix="/v1", abp_tags=[GALLERIES])

@@ -15,19 +15,9 @@ from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
 from web.paging import number_cursor, page_of, uuid_cursor
 from web.patience import patience
-from web.schemas import (
-    AddedOut,
-    AddQuery,
-    JobIn,
-    JobOut,
-    JobPath,
-    JobsOut,
-    KnownPhotosIn,
-    PageQuery,
-    PreferHeader,
-    ResultsOut,
-    as_json,
-)
+from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
+from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
+from web.schemas.results import ResultsOut
 from web.services import services
 from web.submitting import new_job, submit
 from web.waiting import finished_job, preferred_wait_s

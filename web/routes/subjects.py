@@ -14,18 +14,10 @@ from web.accepting import received
 from web.answers import answer, job_answer
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
 from web.paging import page_of, uuid_cursor
-from web.schemas import (
-    EnrolIn,
-    GalleryPath,
-    JobOut,
-    NamedPageQuery,
-    PreferHeader,
-    ResultsOut,
-    SubjectIn,
-    SubjectOut,
-    SubjectPath,
-    SubjectsOut,
-)
+from web.schemas.base import GalleryPath, NamedPageQuery, PreferHeader, SubjectPath
+from web.schemas.jobs import EnrolIn, JobOut
+from web.schemas.people import SubjectIn, SubjectOut, SubjectsOut
+from web.schemas.results import ResultsOut
 from web.services import services
 from web.submitting import submit
 

@@ -1,0 +1,119 @@
+"""What the bodies of the API share: names, pages, paths, problems."""
+
+import json
+import uuid
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from web.errors import InvalidNameError
+from web.incoming import storable
+
+MAX_NAME_CHARS = 255
+MAX_PAGE = 1000
+MAX_TOP_K = 100
+MAX_KNOWN = 1000
+MAX_ENGINE_CHARS = 100
+
+
+def _name(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError(InvalidNameError.code, "a name cannot be empty")
+    if len(value) > MAX_NAME_CHARS:
+        raise PydanticCustomError(
+            InvalidNameError.code,
+            f"a name has at most {MAX_NAME_CHARS} characters, this one has {len(value)}",
+        )
+    if not storable(value):
+        raise PydanticCustomError(
+            InvalidNameError.code, "a name cannot have control characters in it"
+        )
+    return value
+
+
+Name = Annotated[
+    str,
+    Field(
+        description=f"1 to {MAX_NAME_CHARS} characters, no control characters; kept as it is.",
+        examples=["Ada Lovelace"],
+    ),
+    AfterValidator(_name),
+]
+
+
+class Incoming(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Body = TypeVar("Body", bound=Incoming)
+
+
+def as_json(model: type[Body], body: dict[str, Any]) -> Body:
+    """A JSON body as `model`, without taking true for 1 or a string for a number.
+
+    A form has nothing but strings; there pydantic may read them. Raises `ValidationError`.
+    """
+    return model.model_validate_json(json.dumps(body), strict=True)
+
+
+class Outgoing(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PreferHeader(BaseModel):
+    """How patient the client is."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prefer: str | None = Field(
+        None,
+        alias="Prefer",
+        description="`wait=N`: answer when the job has ended, after N seconds (60) at the most.",
+    )
+
+
+class PageQuery(Incoming):
+    """Where a list goes on."""
+
+    limit: int = Field(100, ge=1, le=MAX_PAGE, description="Entries in one answer, at the most.")
+    cursor: str | None = Field(
+        None, description="`next_cursor` of the answer before; leave it out for the first."
+    )
+
+
+class NamedPageQuery(PageQuery):
+    """Where a list goes on, or the one entry of a name."""
+
+    name: Name | None = Field(None, description="Only the entry with exactly this name.")
+
+
+class GalleryPath(Incoming):
+    gallery_id: uuid.UUID
+
+
+class SubjectPath(Incoming):
+    gallery_id: uuid.UUID
+    subject_id: uuid.UUID
+
+
+class JobPath(Incoming):
+    job_id: uuid.UUID
+
+
+class FieldErrorOut(Outgoing):
+    """A field that was refused."""
+
+    field: str
+    message: str
+
+
+class ProblemOut(Outgoing):
+    """An error (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str = Field(description="Stable; listed in the reference of errors.")
+    detail: str
+    errors: list[FieldErrorOut] | None = None
