@@ -13,6 +13,18 @@ from place import Place
 from cli.sample import Sample
 
 
+@pytest.fixture(autouse=True)
+def _heeding_signals() -> Iterator[None]:
+    """A run that a script started in the background, or nohup, would hand on that it heeds none."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def until_said(process: subprocess.Popen[str], words: str) -> None:
     """Reads standard error up to a line with these words."""
     assert process.stderr
@@ -60,15 +72,6 @@ def test_ctrl_c_while_the_stack_starts_stops_it(place: Place, sample: Sample) ->
     assert place.leftovers() == []
 
 
-@pytest.fixture
-def _heeding_sighup() -> Iterator[None]:
-    """A run that was itself started with nohup would hand that on to the command."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("_heeding_sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_match_that_is_told_to_end_leaves_no_file_and_no_work_behind(
     served: Place, archive: Path, sample: Sample, tmp_path: Path, number: signal.Signals

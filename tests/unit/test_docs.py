@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+from cli.thresholds import sentence
+from pipeline.specs import DEFAULT_ENGINE, engine_spec
+from pipeline.thresholds import WantedThreshold, decided
+from web.thresholds import ThresholdOut
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -29,3 +34,22 @@ def test_every_make_target_on_a_page_is_there() -> None:
     }
     assert ("accuracy.md", "accuracy") in named
     assert {one for one in named if one[1] not in targets} == set()
+
+
+def _told(engine: str, subjects: int) -> str:
+    """What a match says of its threshold."""
+    threshold = decided(engine_spec(engine), WantedThreshold(), subjects=subjects)
+    return sentence(ThresholdOut.of(threshold).model_dump(), engine)
+
+
+def test_the_quickstart_tells_of_todays_thresholds() -> None:
+    page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    assert f"```console\nfacebatch: {_told(DEFAULT_ENGINE.name, 5)}\n```" in page
+    (share,) = re.findall(r"Here ([\d.]+) % of the faces", page)
+    assert f"FNMR {float(share) / 100:.2g};" in _told(DEFAULT_ENGINE.name, 5)
+    begins = r"With `(\w+)` that begins at ([\d,]+) people, with `(\w+)` at ([\d,]+)\."
+    ((first, few, second, many),) = re.findall(begins, page)
+    for engine, count in ((first, few), (second, many)):
+        subjects = int(count.replace(",", ""))
+        assert "are expected to be missed" in _told(engine, subjects)
+        assert "are expected to be missed" not in _told(engine, round(subjects * 0.99) - 1)
