@@ -142,10 +142,17 @@ class Matcher:
         return gallery_id
 
     def _drop_outdated(self, name: str, others: str) -> None:
-        """Deletes what an earlier match enrolled from this folder, when it was different."""
-        for gallery in list(self._client.galleries()):
-            if gallery["name"].startswith(others) and gallery["name"] != name:
-                self._client.delete_gallery(gallery["id"])
+        """Deletes what an earlier match enrolled from this folder, when it was different.
+
+        That comes last: by now this run's jobs hold the photos, so that none is sent or computed
+        again for people or options that have changed. Its results are there whatever happens.
+        """
+        try:
+            for gallery in list(self._client.galleries()):
+                if gallery["name"].startswith(others) and gallery["name"] != name:
+                    self._client.delete_gallery(gallery["id"])
+        except FaceBatchError as exc:
+            self._warn(f"what an earlier match had enrolled was not deleted: {exc}")
 
     def _warn_of_people(self, submission: Submission, ids: Mapping[str, Path]) -> int:
         """Says which photos of people were not enrolled; returns how many were."""

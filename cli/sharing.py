@@ -9,18 +9,17 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def in_use(folder: Path, when_alone: Callable[[], None]) -> Iterator[None]:
-    """Marks the folder as in use; calls `when_alone` first where no other run uses it.
+    """Marks the folder as in use; calls `when_alone` at the end where no other run uses it.
 
-    The mark is a lock on the folder itself: it leaves no file, and goes with the process however
-    that ends.
+    It is not called where the run breaks off. The mark is a lock on the folder itself: it leaves
+    no file, and goes with the process however that ends.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
+        _lock(handle, fcntl.LOCK_SH)  # Waits for one that is clearing up, and for no other.
+        yield
         if _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
             when_alone()
-        # Another run may slip in between the two locks; it then finds nothing of ours to disturb.
-        _lock(handle, fcntl.LOCK_SH)
-        yield
     finally:
         os.close(handle)
 

@@ -68,6 +68,9 @@ class TinyApi:
     """The error code with which a photo's request is refused, by the photo's file name."""
     url: str = ""
     known: set[str] = field(default_factory=set)
+    """Hashes of the photos that it has."""
+    hashes: dict[str, set[str]] = field(default_factory=dict)
+    """Of each job's photos."""
     jobs: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
     """Items by job and client id, in the order in which they were added."""
     ended: dict[str, str] = field(default_factory=dict)
@@ -83,7 +86,9 @@ class TinyApi:
     lost: set[str] = field(default_factory=set)
     """Client ids that are left out of the results."""
 
-    def add(self, job_id: str, client_id: str) -> None:
+    def add(self, job_id: str, client_id: str, sha256: str) -> None:
+        self.known.add(sha256)
+        self.hashes.setdefault(job_id, set()).add(sha256)
         self.jobs[job_id].setdefault(
             client_id,
             {
@@ -128,6 +133,10 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
     def delete_gallery(gallery_id: str) -> object:
         if api.galleries.pop(gallery_id, None) is None:
             return problem(404, "gallery_not_found")
+        for job in api.wanted:
+            if job.get("gallery") == gallery_id:
+                api.hashes.pop(str(job["id"]), None)
+        api.known = set().union(*api.hashes.values())
         return "", 204
 
     @app.post("/v1/galleries/<gallery_id>/subjects")
@@ -148,7 +157,7 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
     def open_job() -> object:
         job_id = str(uuid.uuid4())
         api.jobs[job_id] = {}
-        api.wanted.append(request.get_json())
+        api.wanted.append(request.get_json() | {"id": job_id})
         return {"id": job_id}, 201
 
     @app.post("/v1/jobs/<job_id>/photos")
@@ -158,7 +167,7 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
             missing = [one["client_id"] for one in photos if one["sha256"] not in api.known]
             for one in photos:
                 if one["sha256"] in api.known:
-                    api.add(job_id, one["client_id"])
+                    api.add(job_id, one["client_id"], one["sha256"])
             return {"accepted": len(photos) - len(missing), "missing": missing}
         files = request.files.getlist("photos")
         api.sent.append([file.filename or "" for file in files])
@@ -166,8 +175,8 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
             if (code := api.refuse(file.filename or "")) is not None:
                 return problem(422, code)
         for file in files:
-            api.known.add(hashlib.sha256(file.read()).hexdigest())
-            api.add(job_id, file.filename or "")
+            sha256 = hashlib.sha256(file.read()).hexdigest()
+            api.add(job_id, file.filename or "", sha256)
         return {"accepted": len(files), "missing": []}
 
     @app.post("/v1/jobs/<job_id>/seal")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-from cli.client import Client
+from cli.client import ApiError, Client
 from cli.matching import (
     MatchedPhoto,
     Matcher,
@@ -188,6 +188,43 @@ def test_what_was_enrolled_of_other_photos_is_deleted(match: Match) -> None:
     assert first not in match.api.galleries
 
 
+@pytest.mark.parametrize("options", [OPTIONS, STRICT_OPTIONS, OTHER_OPTIONS])
+def test_photos_are_sent_once_however_people_and_options_change(
+    match: Match, options: MatchOptions
+) -> None:
+    match.add(match.photos, "a.jpg", "b.jpg")
+    match.run()
+    match.add(match.people, "ben.jpg")
+    match.run(options)
+    assert sorted(name for names in match.api.sent for name in names) == [
+        "a.jpg", "anna.jpg", "b.jpg", "ben.jpg",
+    ]  # fmt: skip
+
+
+def test_what_an_earlier_run_enrolled_stays_where_this_one_breaks_off(match: Match) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run()
+    (first,) = match.api.galleries
+    match.api.lost.add("a.jpg")
+    with pytest.raises(ResultMissingError):
+        match.run(OTHER_OPTIONS)
+    assert first in match.api.galleries
+
+
+def test_a_server_that_deletes_nothing_spoils_no_result(
+    match: Match, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match.add(match.photos, "a.jpg")
+    match.run()
+
+    def refused(*_: object) -> None:
+        raise ApiError(500, "internal_error", "no")
+
+    monkeypatch.setattr(Client, "delete_gallery", refused)
+    assert [one.status for one in match.run(OTHER_OPTIONS)] == ["done"]
+    assert match.warnings[-1] == "what an earlier match had enrolled was not deleted: no"
+
+
 def test_another_runs_gallery_stays_while_that_run_is_at_work(match: Match) -> None:
     match.add(match.photos, "a.jpg")
     people, photos = find_people(match.people), find_photos(match.photos)
@@ -238,7 +275,7 @@ def test_the_threshold_is_asked_for_and_told_before_the_photos_are_sent(
     match.run(replace(OPTIONS, threshold=wanted))
     enrolment, search = match.api.wanted
     assert enrolment["kind"] == "enrol"
-    given = {name: search[name] for name in search.keys() - {"kind", "gallery", "top_k"}}
+    given = {name: search[name] for name in search.keys() - {"id", "kind", "gallery", "top_k"}}
     assert given == field
     assert match.warnings == [TOLD]
 
