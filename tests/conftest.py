@@ -1,6 +1,7 @@
 """What every test may ask for: the real photos, which are no part of the repository, and stores."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,15 @@ def stores(stores_home: Home) -> Iterator[Settings]:
     with running(parts, stores_home):
         ObjectStore.from_settings(settings).ensure_bucket()
         yield settings
+
+
+@pytest.fixture
+def heeding_signals() -> Iterator[None]:
+    """A run that a script started in the background, or nohup, would hand on that it heeds none."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

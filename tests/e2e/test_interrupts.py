@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,7 @@ from place import Place
 
 from cli.sample import Sample
 
-
-@pytest.fixture(autouse=True)
-def _heeding_signals() -> Iterator[None]:
-    """A run that a script started in the background, or nohup, would hand on that it heeds none."""
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    }
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("heeding_signals")
 
 
 def until_said(process: subprocess.Popen[str], words: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from embed_kit import COLOUR_ENGINE, COLOUR_SPEC, Tree, paint
 
 PATIENCE_S = 60
+pytestmark = pytest.mark.usefixtures("heeding_signals")
 
 
 @pytest.fixture(scope="module")
