@@ -59,7 +59,9 @@ def test_a_match_outlives_the_death_of_each_part(
     assert view
     out = tmp_path / "result.jsonl"
     matching = place.start(
-        "match", "--people", sample.people_dir, "--photos", archive, "--out", out
+        # HOG takes its time, so that each part dies while photos are under way.
+        *("match", "--people", sample.people_dir, "--photos", archive, "--out", out),
+        *("--engine", "dlib-classic"),
     )
 
     def kill_valkey_and_its_data(pid: int) -> None:
