@@ -40,8 +40,10 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=5,
         broker_transport_options={
-            # Nothing unacknowledged is of worth to us; an hour keeps Redis from repeating it.
-            "visibility_timeout": 3600,
+            # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
+            # an acknowledgement that Redis is not there to take would hold its place for good: a
+            # worker with as many of them as it may have messages would never ask for another.
+            "ack_emulation": False,
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
             # Longer than any answer takes, the one second for which a worker waits for a message

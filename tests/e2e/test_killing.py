@@ -58,9 +58,8 @@ def test_a_match_outlives_the_death_of_each_part(
     view = place.view()
     assert view
     out = tmp_path / "result.jsonl"
-    # HOG takes its time, so that each part dies while photos are under way.
     folders = ("--people", sample.people_dir, "--photos", archive)
-    matching = place.start("match", *folders, "--engine", "dlib-classic", "--out", out)
+    matching = place.start("match", *folders, "--out", out)
 
     def kill_valkey_and_its_data(pid: int) -> None:
         kill_group(pid)

@@ -1,6 +1,7 @@
 """The queue carries hints: whatever happens to Redis, every photo is done, and done once."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import redis
 from api_kit import image
+from kombu import Consumer, Message
 from ledger_kit import Kit, item
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -208,6 +210,33 @@ def test_photos_stay_due_while_the_queue_hangs(
             assert undelivered(kit) == 1
         finally:
             server.resume()
+
+
+def test_a_queue_that_dies_with_messages_on_their_way_is_asked_again(
+    own_queue: tuple[Settings, Callable],
+) -> None:
+    settings, serving = own_queue
+    app = make_celery(settings)
+    taken: list[Message] = []
+    with app.connection_for_read() as connection:
+        with serving():
+            send_chunk(app, [1])
+            consumer = Consumer(
+                connection, app.amqp.queues[QUEUE], accept=["json"], on_message=taken.append
+            )
+            consumer.qos(prefetch_count=1)
+            consumer.consume()
+            connection.drain_events(timeout=PATIENCE_S)
+        (message,) = taken
+        # As Celery does when a process takes the message over.
+        message.ack_log_error(logging.getLogger("quiet"), connection.connection_errors)
+        with serving():
+            send_chunk(app, [2])
+            with contextlib.suppress(*connection.connection_errors):
+                connection.drain_events(timeout=PATIENCE_S)  # It learns that Redis was away.
+            if len(taken) == 1:
+                connection.drain_events(timeout=PATIENCE_S)
+    assert [one.decode()[0] for one in taken] == [[[1]], [[2]]]
 
 
 def test_a_message_names_ids_and_nothing_else(
