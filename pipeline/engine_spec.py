@@ -18,6 +18,8 @@ class EngineSpec:
     """L2 distance up to which two embeddings are taken for one person in verification (1:1)."""
     max_distance: float
     """Largest L2 distance that two embeddings can have; a threshold beyond it means nothing."""
+    unit_length: bool
+    """Whether every embedding has the length 1. Where not, none has, not even nearly."""
     sure_score: float
     """Score of the detector from which on it is as sure of a face as it gets."""
     turns_photos: bool

@@ -181,7 +181,13 @@ def test_a_gallery_takes_what_its_engine_made_and_nothing_else(
     refused = run(file, gallery="other").exception
     assert isinstance(refused, GalleryEngineError)
     assert f"bound to the engine {OTHER.name}" in str(refused)
+    some = vectors(2)
+    some[0] /= np.linalg.norm(some[0])
+    misnamed = run(written(tmp_path, {"anna": some}), "--engine", OTHER.name, gallery="other")
+    assert misnamed.exit_code == 2
+    assert f"is no encoding of {OTHER.name}" in misnamed.output
     assert count(local, Subject) == 0
+    file = written(tmp_path, {"anna": some[:1]})
     gallery_of(run(file, "--engine", OTHER.name, gallery="other"))
     fresh = run(file, "--engine", OTHER.name, gallery="fresh")
     with transaction(local.database) as session:

@@ -17,7 +17,7 @@ from pipeline.engine_spec import EngineSpec
 
 SPEC = EngineSpec(
     name="colour", version="7", dimension=3, threshold_distance=0.5, max_distance=2.0,
-    sure_score=0.9, turns_photos=False, managed_colour=False,
+    unit_length=False, sure_score=0.9, turns_photos=False, managed_colour=False,
 )
 """
 COLOUR_ENGINE = '''

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from cli.encodings import GUIDE, EncodingsError, read_encodings
 from db.imports import NamedEmbeddings
-from pipeline.specs import engine_spec
+from pipeline.specs import EngineSpec, engine_spec
 
 GUIDE_PAGE = Path(__file__).parents[2] / GUIDE
 SPEC = engine_spec("dlib-classic")
+SFACE = engine_spec("sface")
 ANNA, BEN, CLEO = (
     [float(np.float32(value)) for value in np.random.default_rng(seed).normal(0, 0.12, 128)]
     for seed in range(3)
@@ -25,14 +26,14 @@ ANNA, BEN, CLEO = (
 SHORT, NAN, ZERO = ANNA[1:], [float("nan"), *ANNA[1:]], [0.0] * 128
 
 
-def read(path: Path, names: Path | None = None) -> NamedEmbeddings:
-    return read_encodings(path, names, SPEC)
+def read(path: Path, names: Path | None = None, spec: EngineSpec = SPEC) -> NamedEmbeddings:
+    return read_encodings(path, names, spec)
 
 
-def wrong(path: Path, names: Path | None = None) -> str:
+def wrong(path: Path, names: Path | None = None, spec: EngineSpec = SPEC) -> str:
     """What is said of the file, without its name."""
     with pytest.raises(EncodingsError) as refused:
-        read(path, names)
+        read(path, names, spec)
     return str(refused.value).removeprefix(f"{path}: ")
 
 
@@ -235,6 +236,35 @@ def test_npy_that_claims_more_than_it_holds_is_refused(file: Path) -> None:
     assert large != whole
     path.write_bytes(large)
     assert "is damaged, or breaks off" in wrong(path)
+
+
+def of_length(length: float, values: list[float]) -> list[float]:
+    return [value * length / float(np.linalg.norm(values)) for value in values]
+
+
+@pytest.mark.parametrize("length", [1.015, 1.2, 1.36, 1.7])
+def test_encodings_of_another_length_than_the_engines_are_refused(
+    file: Path, length: float
+) -> None:
+    path = as_json(file, {"anna": of_length(1, ANNA), "ben": of_length(length, BEN)})
+    said = wrong(path, spec=SFACE)
+    assert f"'ben': a vector of length {length:.3g} is no encoding of sface" in said
+    assert "say with --engine what made the file" in said
+
+
+@pytest.mark.parametrize("length", [0.995, 1])
+def test_normalised_encodings_are_refused_where_the_engine_normalises_none(
+    file: Path, length: float
+) -> None:
+    said = wrong(as_json(file, {"anna": ANNA, "ben": of_length(length, BEN)}))
+    assert f"'ben': a vector of length {length:.3g} is no encoding of dlib-classic" in said
+    assert "import the encodings as they were before they were normalised" in said
+
+
+@pytest.mark.parametrize(("spec", "length"), [(SPEC, 1.15), (SPEC, 1.7), (SFACE, 1)])
+def test_encodings_may_have_lost_digits(file: Path, spec: EngineSpec, length: float) -> None:
+    rounded = [round(value, 3) for value in of_length(length, ANNA)]
+    assert read(as_json(file, {"anna": rounded}), spec=spec).names == ("anna",)
 
 
 @settings(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import engines
@@ -27,6 +28,20 @@ def test_every_engine_loads_and_carries_its_own_spec(models_dir: Path) -> None:
     assert set(ENGINE_SPECS) == {"dlib", "dlib-classic", "sface"}
     for name, spec in ENGINE_SPECS.items():
         assert load_engine(name, models_dir).spec is spec
+
+
+@pytest.mark.parametrize("name", ENGINE_SPECS)
+def test_embeddings_have_the_length_1_where_the_spec_says_so_and_nowhere_else(
+    models_dir: Path, photos_dir: Path, name: str
+) -> None:
+    engine = load_engine(name, models_dir)
+    photos = (photos_dir / "groups").glob("*.jpg")
+    opened = (engine.open(path.read_bytes(), max_pixels=10**8) for path in photos)
+    faces = [face for photo in engine.extract_batch(opened) for face in photo.faces]
+    lengths = np.linalg.norm([face.embedding for face in faces], axis=1)
+    assert len(faces) > 50
+    near_1 = np.abs(lengths - 1) < (1e-5 if engine.spec.unit_length else 0.1)
+    assert set(near_1.tolist()) == {engine.spec.unit_length}
 
 
 def test_every_folder_of_engines_holds_an_engine() -> None:

@@ -9,6 +9,7 @@ SPEC = EngineSpec(
     dimension=128,
     threshold_distance=0.53,
     max_distance=2.0,
+    unit_length=False,
     sure_score=0.9,
     turns_photos=True,
     managed_colour=True,

@@ -9,6 +9,7 @@ SPEC = EngineSpec(
     dimension=128,
     threshold_distance=0.6,
     max_distance=2.0,
+    unit_length=False,
     sure_score=1.0,
     turns_photos=False,
     managed_colour=False,

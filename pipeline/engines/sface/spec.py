@@ -9,6 +9,7 @@ SPEC = EngineSpec(
     dimension=128,
     threshold_distance=1.13,
     max_distance=2.0,
+    unit_length=True,
     sure_score=0.9,
     turns_photos=True,
     managed_colour=True,
