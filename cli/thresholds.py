@@ -3,6 +3,7 @@
 import click
 
 from cli.client import Json
+from pipeline.error_curve import Basis
 from pipeline.errors import ThresholdRangeError
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold, checked_distance
@@ -37,9 +38,11 @@ def sentence(threshold: Json, engine: str) -> str:
     if threshold["fmr"] is None:
         told += f"; how often {engine} errs there is not known"
     else:
-        at_most = "at most " if threshold["fmr_basis"] == "at_most" else ""
+        at_most = "at most " if threshold["fmr_basis"] == Basis.AT_MOST else ""
         told += (
             f" (FMR {at_most}{threshold['fmr']:.2g}; FPIR {at_most}{threshold['fpir']:.2g} "
             f"among {threshold['subjects']} people; FNMR {threshold['fnmr']:.2g}; {engine})"
         )
+        if threshold["fmr_basis"] == Basis.EXTRAPOLATED:
+            told += "; so low an FMR was not measured but extrapolated, and the FPIR with it"
     return f"{told}; {threshold['advice']}" if threshold["advice"] else told

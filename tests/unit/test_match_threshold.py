@@ -3,6 +3,9 @@
 import pytest
 
 from cli.thresholds import sentence
+from pipeline.specs import DEFAULT_ENGINE
+from pipeline.thresholds import explained
+from web.thresholds import ThresholdOut
 
 KNOWN = {
     "distance": 0.48211,
@@ -27,6 +30,13 @@ WITHIN = "faces within 0.4821 of a person are taken for that person"
             " (FMR at most 0.0001; FPIR at most 0.01 among 100 people; FNMR 0.24; eyes)",
         ),
         (
+            {"fmr_basis": "extrapolated", "advice": "take care"},
+            (
+                " (FMR 0.0001; FPIR 0.01 among 100 people; FNMR 0.24; eyes); so low an FMR was not "
+                "measured but extrapolated, and the FPIR with it; take care"
+            ),
+        ),
+        (
             {"fmr": None, "fpir": None, "fnmr": None},
             "; how often eyes errs there is not known",
         ),
@@ -38,3 +48,18 @@ WITHIN = "faces within 0.4821 of a person are taken for that person"
 )
 def test_the_line_names_what_is_known(change: dict[str, object], rest: str) -> None:
     assert sentence(KNOWN | change, "eyes") == WITHIN + rest
+
+
+@pytest.mark.parametrize(
+    ("share_of_measured", "said"), [(1.1, None), (0.5, "extrapolated"), (0.01, "at most")]
+)
+def test_the_line_says_what_its_rates_rest_on(share_of_measured: float, said: str | None) -> None:
+    curve = DEFAULT_ENGINE.curve
+    assert curve
+    distance = curve.tightest_distance / 2
+    if (fmr := curve.supported_fmr * share_of_measured) > curve.lowest_fmr:
+        distance = curve.distance_at(fmr)
+    told = ThresholdOut.of(explained(DEFAULT_ENGINE, distance=distance, subjects=3))
+    line = sentence(told.model_dump(mode="json"), DEFAULT_ENGINE.name)
+    for words in ("extrapolated", "at most"):
+        assert (words in line) is (words == said), line
