@@ -240,6 +240,31 @@ def test_an_enrolment_that_two_faces_pass_is_refused_by_their_number(
     assert "shows 2 faces" in (row.error_detail or "")
 
 
+@pytest.mark.parametrize(
+    ("named", "wish"),
+    [
+        ("multiple_faces", {"multiple_faces": MultipleFaces.LARGEST}),
+        ("min_face_px", {"limits": FaceLimits(min_face_px=41)}),
+        ("min_quality", {"limits": FaceLimits(min_quality=0.5)}),
+    ],
+)
+def test_a_photo_of_several_faces_is_enrolled_in_each_way_that_its_error_names(
+    kit: Kit, context: WorkerContext, named: str, wish: dict[str, object]
+) -> None:
+    show(kit, "p", (SMALL, GOOD))
+    gallery_id = kit.gallery()
+    anna = kit.subject(gallery_id, "anna")
+    refused, taken = (
+        kit.job(item(name, "p", subject_id=anna), kind=JobKind.ENROL, gallery_id=gallery_id, **one)
+        for name, one in (("a", {}), ("b", wish))
+    )
+    run(kit, context)
+    row = only_item(kit, refused)
+    assert row.error_code == "several_faces"
+    assert named in (row.error_detail or "")
+    assert [face.ordinal for face in only_item(kit, taken).faces if face.enrolled] == [1]
+
+
 def test_the_largest_face_is_the_largest_of_those_that_pass(
     kit: Kit, context: WorkerContext
 ) -> None:

@@ -86,7 +86,8 @@ def _enrolment(claim: Claim, extracted: PhotoFaces) -> Outcome:
             _failed(
                 claim,
                 "several_faces",
-                f"the photo shows {len(seen)} faces; crop it to one, or ask for the largest",
+                f"the photo shows {len(seen)} faces; crop it to one, take the largest "
+                "(multiple_faces), or pass over small and poor ones (min_face_px, min_quality)",
             ),
             faces=extracted,
         )
