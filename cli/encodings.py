@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from cli.scan import spelt
+from cli.telling import counted
 from db.imports import NamedEmbeddings
 from pipeline.errors import FaceBatchError
 from pipeline.specs import EngineSpec
@@ -140,7 +141,7 @@ def _check_name(row: _Row) -> None:
 def _check_values(row: _Row, spec: EngineSpec) -> None:
     if row.values.shape != (spec.dimension,):
         raise _FlawError(
-            f"{row.who}: {row.values.size} numbers, and an encoding of {spec.name} has "
+            f"{row.who}: {counted(row.values.size, 'number')}, and an encoding of {spec.name} has "
             f"{spec.dimension}"
         )
     bad = np.flatnonzero(~np.isfinite(row.values))
@@ -180,8 +181,8 @@ def _npy_rows(path: Path, names_path: Path) -> Iterator[_Row]:
     names = _names(names_path)
     if len(names) != len(array):
         raise _FlawError(
-            f"has {len(array)} encodings, and {spelt(str(names_path))} has {len(names)} lines; "
-            "it must have a name for each"
+            f"has {counted(len(array), 'encoding')}, and {spelt(str(names_path))} has "
+            f"{counted(len(names), 'line')}; it must have a name for each"
         )
     for n, (name, values) in enumerate(zip(names, array, strict=True), start=1):
         yield _Row(place=f"row {n}", name=name, values=values.astype(np.float64))
@@ -249,7 +250,9 @@ def _paired_rows(held: dict[str, Any]) -> Iterator[_Row]:
     if not isinstance(names, list) or not isinstance(encodings, list):
         raise _FlawError('"names" and "encodings" are to be lists')
     if len(names) != len(encodings):
-        raise _FlawError(f"has {len(encodings)} encodings and {len(names)} names")
+        raise _FlawError(
+            f"has {counted(len(encodings), 'encoding')} and {counted(len(names), 'name')}"
+        )
     for n, (name, values) in enumerate(zip(names, encodings, strict=True), start=1):
         if not isinstance(name, str):
             raise _FlawError(f"name {n} is no text")

@@ -3,6 +3,7 @@
 import click
 
 from cli.client import Json
+from cli.telling import counted
 from pipeline.error_curve import Basis
 from pipeline.errors import ThresholdRangeError
 from pipeline.specs import engine_spec
@@ -41,7 +42,8 @@ def sentence(threshold: Json, engine: str) -> str:
         at_most = "at most " if threshold["fmr_basis"] == Basis.AT_MOST else ""
         told += (
             f" (FMR {at_most}{threshold['fmr']:.2g}; FPIR {at_most}{threshold['fpir']:.2g} "
-            f"among {threshold['subjects']} people; FNMR {threshold['fnmr']:.2g}; {engine})"
+            f"among {counted(threshold['subjects'], 'person', 'people')}; "
+            f"FNMR {threshold['fnmr']:.2g}; {engine})"
         )
         if threshold["fmr_basis"] == Basis.EXTRAPOLATED:
             told += "; so low an FMR was not measured but extrapolated, and the FPIR with it"

@@ -207,7 +207,8 @@ _SET_ASIDE = text("""
     )
     UPDATE item
     SET state = 'failed', lease_until = NULL, finished_at = now(), error_code = :code,
-        error_detail = 'the photo was given up: its worker died ' || attempt || ' times over it'
+        error_detail = 'the photo was given up: its worker died '
+            || CASE attempt WHEN 1 THEN 'once' ELSE attempt || ' times' END || ' over it'
     FROM lost WHERE item.id = lost.id
     RETURNING item.id, item.job_id
 """)

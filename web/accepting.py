@@ -171,7 +171,7 @@ def _limited(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
         size_bytes += len(chunk)
         if size_bytes > max_bytes:
             raise FileTooLargeError(
-                f"the file has more than the {max_bytes} bytes allowed; send a smaller one"
+                f"the file has more bytes than the {max_bytes} allowed; send a smaller one"
             )
         yield chunk
 

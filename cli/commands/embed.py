@@ -14,7 +14,7 @@ from cli.embedding.messages import Done, Orders
 from cli.embedding.pool import Pool, in_order
 from cli.numbers import Count, Number
 from cli.scan import FolderError, FoundPhotos, find_photos
-from cli.telling import warn, warn_of_left_out
+from cli.telling import counted, warn, warn_of_left_out
 from db.settings import load_settings
 from pipeline.engine_spec import EngineSpec
 from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
@@ -150,12 +150,13 @@ def _counted(results: Iterator[Done], show: Callable[[int], None]) -> Iterator[D
 
 
 def _tell(face_count: int, photo_count: int, failures: Sequence[Failure], out: Path) -> None:
-    warn(f"{face_count} faces of {photo_count} photos are in {out}")
+    stand = "is" if face_count == 1 else "are"
+    warn(f"{counted(face_count, 'face')} of {counted(photo_count, 'photo')} {stand} in {out}")
     if not failures:
         return
     for failure in itertools.islice(failures, SHOWN_FAILURES):
         warn(f"{failure.photo} failed: {failure.code}")
     if len(failures) > SHOWN_FAILURES:
         codes = Counter(failure.code for failure in failures).most_common()
-        counted = ", ".join(f"{count} {code}" for code, count in codes)
-        warn(f"{len(failures)} photos failed ({counted}); {out} lists them all")
+        by_code = ", ".join(f"{count} {code}" for code, count in codes)
+        warn(f"{len(failures)} photos failed ({by_code}); {out} lists them all")

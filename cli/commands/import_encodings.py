@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.encodings import EncodingsError, read_encodings
 from cli.scan import spelt
 from cli.stack.database import used_database
+from cli.telling import counted
 from db.errors import DuplicateSubjectError, NamesTakenError
 from db.imports import Imported, NamedEmbeddings, import_templates
 from db.prepare import prepare_database
@@ -76,8 +77,8 @@ def import_encodings(file: Path, gallery: str, names_file: Path | None, engine: 
         raise click.BadParameter(str(exc), param_hint="'FILE'") from exc
     done = _imported(gallery, spec, found)
     click.echo(
-        f"Added {_counted(done.subject_count, 'subject')} with "
-        f"{_counted(done.template_count, 'template')} to the gallery {spelt(gallery)} "
+        f"Added {counted(done.subject_count, 'subject')} with "
+        f"{counted(done.template_count, 'template')} to the gallery {spelt(gallery)} "
         f"(id {done.gallery_id})."
     )
 
@@ -105,7 +106,3 @@ def _taken(gallery: str, names: tuple[str, ...]) -> str:
         f"nothing was imported: the gallery {spelt(gallery)} has {shown}{more} already; leave "
         "them out, delete them there, or choose another gallery"
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,6 +11,7 @@ from cli.stack.keeper import PartState
 from cli.stack.leftovers import find_leftovers, stop_leftovers
 from cli.stack.lock import FileLock
 from cli.stack.state import Phase, StackView, live_state
+from cli.telling import counted
 
 STOP_LIMIT_S = 120.0
 LOOK_EVERY_S = 0.1
@@ -58,9 +59,11 @@ def describe(home: Home | None) -> tuple[str, bool]:
         return _described(view), is_healthy(view)
     orphans = find_leftovers(home) if home else []
     if orphans:
+        are_left = "is left" if len(orphans) == 1 else "are left"
         return (
-            f"The supervisor is gone, and {len(orphans)} processes of its stack are left; "
-            "`facebatch up` starts anew, `facebatch down` stops them."
+            f"The supervisor is gone, and {counted(len(orphans), 'process', 'processes')} of its "
+            f"stack {are_left}; "
+            "`facebatch up` starts anew, `facebatch down` stops what is left."
         ), False
     return "The stack is not running; `facebatch up` starts it.", False
 

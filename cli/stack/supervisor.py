@@ -16,6 +16,7 @@ from cli.stack.lock import FileLock
 from cli.stack.parts import Part
 from cli.stack.plan import Plan, check_redis, make_plan
 from cli.stack.state import PartView, Phase, ProcessId, StackView, read_state, write_state
+from cli.telling import counted
 from db.settings import Settings
 
 TICK_S = 0.1
@@ -102,7 +103,10 @@ class Supervisor:
         check_space(self._home)
         found = stop_leftovers(self._home)
         if found:
-            _say(f"stopped {found} processes that an earlier stack had left behind")
+            _say(
+                f"stopped {counted(found, 'process', 'processes')} that an earlier stack had left "
+                "behind"
+            )
         check_redis(self._settings)
         plan = make_plan(self._settings, self._home)
         self._api_url, self._external = plan.api_url, plan.external

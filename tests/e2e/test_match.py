@@ -53,7 +53,7 @@ def test_every_photo_gets_its_lines_and_the_stack_stops(
     done = place.run("match", "--people", sample.people_dir, "--photos", odd_photos, "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "1 files" in done.stderr
+    assert "1 file in" in done.stderr
     found = lines(out)
     by_photo: dict[str, list[dict]] = {}
     for line in found:

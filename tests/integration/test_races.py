@@ -275,7 +275,9 @@ def test_an_item_that_a_lower_limit_of_attempts_strands_is_set_aside(kit: Kit) -
     with transaction(kit.database) as session:
         assert ledger.set_aside(session, max_attempts=1) == [claimed.item_id]
     with transaction(kit.database) as session:
-        assert session.scalars(select(Item.state)).one() is ItemState.FAILED
+        row = session.scalars(select(Item)).one()
+        assert row.state is ItemState.FAILED
+        assert row.error_detail == "the photo was given up: its worker died once over it"
     assert kit.view(job_id).finished
 
 

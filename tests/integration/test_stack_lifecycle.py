@@ -77,7 +77,7 @@ def test_a_signal_during_the_start_stops_everything(stack: Stack, how: signal.Si
 def test_down_stops_an_orphan(stack: Stack) -> None:
     open_home(stack.home.path)
     orphan = subprocess.Popen(["sleep", "600"], env={MARKER: str(stack.home.path)})
-    assert "1 processes" in stack.run("status").stdout
+    assert "1 process of its stack is left" in stack.run("status").stdout
     done = stack.run("down")
     assert (done.returncode, done.stdout) == (0, "The stack has stopped.\n")
     assert orphan.wait(timeout=60) == -signal.SIGTERM

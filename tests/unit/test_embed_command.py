@@ -117,8 +117,8 @@ def test_photos_that_fail_are_listed_and_stop_nothing(tree: Tree, photos: Path) 
         "unforeseen.png": "internal_error",
     }
     lines = done.stderr.splitlines()
-    assert f"facebatch: 1 files in {photos} are no photos and were left out" in lines
-    assert lines[-6] == f"facebatch: 1 faces of 6 photos are in {out}"
+    assert f"facebatch: 1 file in {photos} is no photo and was left out" in lines
+    assert lines[-6] == f"facebatch: 1 face of 6 photos is in {out}"
     assert lines[-5:] == [f"facebatch: {photo} failed: {code}" for photo, code in failed.items()]
     assert "nobody foresaw this" in done.stderr
 

@@ -36,6 +36,7 @@ WITHIN = "faces within 0.4821 of a person are taken for that person"
                 "measured but extrapolated, and the FPIR with it; take care"
             ),
         ),
+        ({"subjects": 1}, " (FMR 0.0001; FPIR 0.01 among 1 person; FNMR 0.24; eyes)"),
         (
             {"fmr": None, "fpir": None, "fnmr": None},
             "; how often eyes errs there is not known",
