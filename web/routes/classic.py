@@ -22,10 +22,16 @@ from db.models import ItemState, JobKind
 from db.retry import retrying
 from db.session import transaction
 from db.subjects import DUPLICATE
-from db.views import FaceView, ItemView, NewItem, NewJob, SubjectView
+from db.views import FaceView, ItemView, JobView, NewItem, NewJob, SubjectView
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
-from pipeline.thresholds import Threshold, WantedThreshold, checked_distance
+from pipeline.thresholds import (
+    Threshold,
+    WantedThreshold,
+    checked_distance,
+    current_spec,
+    explained,
+)
 from web import health
 from web.accepting import Received, received
 from web.errors import InvalidRequestError, StillWorkingError
@@ -166,10 +172,10 @@ def recognize(query: RecognizeQuery) -> Response:
         )
         job = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
     face = max(_ended_item(here, job.id).faces, key=_area_px)
-    return jsonify(_recognized(face, job.threshold))
+    return jsonify(_recognized(face, job.threshold, _advice(job)))
 
 
-def _recognized(face: FaceView, threshold: Threshold) -> dict[str, Any]:
+def _recognized(face: FaceView, threshold: Threshold, advice: str | None) -> dict[str, Any]:
     near = face.candidates[0] if face.candidates else None
     match = near if near and near.distance <= threshold.distance else None
     return {
@@ -186,8 +192,25 @@ def _recognized(face: FaceView, threshold: Threshold) -> dict[str, Any]:
         "fmr_basis": threshold.basis,
         "fpir": _three_digits(threshold.fpir),
         "fnmr": _three_digits(threshold.fnmr),
-        "advice": threshold.advice,
+        "advice": advice,
     }
+
+
+def _advice(job: JobView) -> str | None:
+    """What the client can do where many are missed: it chooses a threshold here, and no engine."""
+    spec = current_spec(job.engine, job.engine_version)
+    known = explained(
+        spec, distance=job.threshold_distance, subjects=job.gallery_subjects, engines=()
+    )
+    if known.advice is None:
+        return None
+    advice = f"{known.advice}; a larger threshold misses fewer, and matches more strangers"
+    if (better := job.threshold.better_engine) is None:
+        return advice
+    return (
+        f"{advice}; with the same FMR, a gallery of the engine {better} misses fewer: make it with "
+        "POST /v1/galleries, and search it with POST /v1/jobs"
+    )
 
 
 def _three_digits(rate: float | None) -> float | None:
