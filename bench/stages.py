@@ -71,12 +71,13 @@ def of_engine(engine: Engine, photos: Iterable[Path]) -> dict[str, float]:
         aligner=_Timed(engine.aligner, align=clock("align", engine.aligner.align)),
         embedder=_Timed(engine.embedder, embed=clock("embed", engine.embedder.embed)),
     )
-    batches = EmbedBatches[int](timed)
+    batches = EmbedBatches[int]()
     count = 0
     for count, path in enumerate(photos, start=1):
         photo = clock("decode", timed.open)(path.read_bytes(), max_pixels=MAX_PIXELS)
-        list(batches.add(count, timed.detect(_decoding(photo, clock))))
-    list(batches.rest())
+        full = batches.add(count, timed.detect(_decoding(photo, clock)))
+        timed.embed([detected for _, detected in full])
+    timed.embed([detected for _, detected in batches.rest()])
     return clock.per_photo_ms(count)
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ledger_kit import Kit, item
+from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import text
 
@@ -17,8 +19,11 @@ from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.views import ItemView, NewItem
+from pipeline.engine import EMBED_BATCH_CHIPS, Embedder
+from pipeline.loader import load_engine
 from pipeline.models import files
 from workers.context import WorkerContext
+from workers.stages import extract
 from workers.stages.chunk import process_chunk
 
 
@@ -151,6 +156,51 @@ def test_each_bad_photo_costs_its_own_item_alone(
     }
     view = kit.view(job_id)
     assert (view.state, view.n_no_face, view.n_failed) == (JobState.PARTIALLY_FAILED, 1, 5)
+
+
+@dataclass(frozen=True)
+class Choosy:
+    """An embedder that fails with some chips, and with whatever comes together with them."""
+
+    embedder: Embedder
+    bad: frozenset[bytes]
+
+    def embed(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not self.bad.isdisjoint(chip.tobytes() for chip in chips):
+            raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code")
+        return self.embedder.embed(chips)
+
+
+def test_a_photo_that_cannot_be_embedded_costs_its_own_item_alone(
+    kit: Kit,
+    context: WorkerContext,
+    store_photo: Callable,
+    photos_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = {path.name: path.read_bytes() for path in (photos_dir / "demo/photos").iterdir()}
+    photos |= {path.name: path.read_bytes() for path in (photos_dir / "groups").glob("*.jpg")}
+    poison = ("two_people.jpg", "obama3.jpg")
+    engine = load_engine("dlib", context.settings.models_dir)
+    faces = {
+        name: engine.detect(engine.open(data, max_pixels=10**8)).faces
+        for name, data in photos.items()
+    }
+    assert sum(map(len, faces.values())) > 3 * EMBED_BATCH_CHIPS  # Some batches hold none of them.
+    bad = frozenset(faces[name][-1].chip.tobytes() for name in poison)
+    choosy = replace(engine, embedder=Choosy(engine.embedder, bad))
+    job_id = kit.job(*(store_photo(name, data) for name, data in photos.items()))
+    with monkeypatch.context() as patched:
+        patched.setattr(extract, "load_engine", lambda *_: choosy)
+        run(kit, context)
+    for name, row in rows(kit, job_id).items():
+        ended = (row.state, row.error_code, len(row.faces))
+        if name in poison:
+            assert ended == (ItemState.FAILED, "internal_error", 0)
+        else:
+            assert ended == (ItemState.DONE, None, len(faces[name]))
+    view = kit.view(job_id)
+    assert (view.state, view.n_failed) == (JobState.PARTIALLY_FAILED, len(poison))
 
 
 def test_enrolment_needs_exactly_one_face(

@@ -5,7 +5,7 @@ of their own: both happen outside Python's lock, and a bucket far away costs no 
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -86,6 +86,10 @@ class _Task:
     engine: Engine
 
 
+_Batch = Sequence[tuple[_Task, DetectedPhoto]]
+"""Photos of one engine, to be embedded together."""
+
+
 def extract(
     context: WorkerContext, claims: Iterable[Claim], lease: Lease
 ) -> dict[PhotoId, Extracted]:
@@ -96,7 +100,7 @@ def extract(
     """
     found: dict[PhotoId, Extracted] = {}
     tasks = list(_tasks(context, claims, found))
-    batches = {task.engine.spec.name: EmbedBatches[PhotoId](task.engine) for task in tasks}
+    batches = {task.engine.spec.name: EmbedBatches[_Task]() for task in tasks}
     with closing(ahead(lambda task: _fetched(context, task), tasks, depth=PHOTOS_AHEAD)) as photos:
         for task, photo in photos:
             try:
@@ -104,11 +108,11 @@ def extract(
             except _ENDS_A_PHOTO as exc:
                 found[task.claim.photo_id] = Failure.of(exc)
             else:
-                batch = batches[task.engine.spec.name]
-                found.update(batch.add(task.claim.photo_id, detected))
+                full = batches[task.engine.spec.name].add(task, detected)
+                found.update(_embedded(full))
             lease.keep()
     for batch in batches.values():
-        found.update(batch.rest())
+        found.update(_embedded(batch.rest()))
         lease.keep()
     return found
 
@@ -156,6 +160,31 @@ def _detected(task: _Task, fetched: Future[Photo]) -> DetectedPhoto:
     detected = _guarded(task, lambda: task.engine.detect(photo))
     photo.release()
     return detected
+
+
+def _embedded(batch: _Batch) -> dict[PhotoId, Extracted]:
+    """The faces of the batch's photos, or their errors.
+
+    Where it fails as a whole, each photo is tried alone: which one it was that cannot be embedded,
+    an embedder does not say, and it must not take the others along.
+    """
+    if not batch:
+        return {}
+    engine = batch[0][0].engine
+    try:
+        embedded = engine.embed([photo for _, photo in batch])
+    except Exception:
+        log.exception("batch_crashed", photos=len(batch))
+        return {task.claim.photo_id: _embedded_alone(task, photo) for task, photo in batch}
+    return {task.claim.photo_id: faces for (task, _), faces in zip(batch, embedded, strict=True)}
+
+
+def _embedded_alone(task: _Task, photo: DetectedPhoto) -> Extracted:
+    try:
+        (faces,) = _guarded(task, lambda: task.engine.embed([photo]))
+    except _ENDS_A_PHOTO as exc:
+        return Failure.of(exc)
+    return faces
 
 
 def _guarded(task: _Task, make: Callable[[], Made]) -> Made:
