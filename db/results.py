@@ -4,8 +4,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from db.faces import box_of, quality_of
@@ -23,7 +24,19 @@ def job_items(
     limits of its own job: the ones that the worker counted and searched.
     The caller has checked that the tenant has the job.
     """
-    rows = session.execute(
+    query = _items().where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
+    rows = session.execute(query.order_by(Item.id).limit(limit)).all()
+    limits = {
+        row.Item: FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality)
+        for row in rows
+    }
+    faces = _faces(session, limits)
+    return [_item_view(row, faces[row.Item.id]) for row in rows]
+
+
+def _items() -> Select[*tuple[Any, ...]]:
+    """Items, each with what `_item_view` tells of its photo and with its job's limits."""
+    return (
         select(
             Item,
             Photo.sha256,
@@ -37,45 +50,36 @@ def job_items(
         .join(Job, Job.id == Item.job_id)
         .outerjoin(Photo, Photo.id == Item.photo_id)
         .outerjoin(Extraction, Extraction.id == Item.extraction_id)
-        .where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
-        .order_by(Item.id)
-        .limit(limit)
-    ).all()
-    faces = _faces(
-        session,
-        {
-            row.Item: FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality)
-            for row in rows
-        },
     )
-    return [
-        ItemView(
-            id=row.Item.id,
-            name=row.Item.name,
-            client_id=row.Item.client_id,
-            state=row.Item.state,
-            attempt=row.Item.attempt,
-            photo_id=row.Item.photo_id,
-            sha256=row.sha256,
-            size_bytes=row.size_bytes,
-            width_px=row.width_px,
-            height_px=row.height_px,
-            rotation=row.rotation,
-            subject_id=row.Item.subject_id,
-            error_code=row.Item.error_code,
-            error_detail=row.Item.error_detail,
-            faces=faces[row.Item.id].passing,
-            faces_left_out=faces[row.Item.id].left_out,
-            finished_at=row.Item.finished_at,
-        )
-        for row in rows
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Faces:
     passing: tuple[FaceView, ...]
     left_out: int
+
+
+def _item_view(row: Row[*tuple[Any, ...]], faces: _Faces) -> ItemView:
+    item: Item = row.Item
+    return ItemView(
+        id=item.id,
+        name=item.name,
+        client_id=item.client_id,
+        state=item.state,
+        attempt=item.attempt,
+        photo_id=item.photo_id,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        width_px=row.width_px,
+        height_px=row.height_px,
+        rotation=row.rotation,
+        subject_id=item.subject_id,
+        error_code=item.error_code,
+        error_detail=item.error_detail,
+        faces=faces.passing,
+        faces_left_out=faces.left_out,
+        finished_at=item.finished_at,
+    )
 
 
 def _faces(session: Session, items: Mapping[Item, FaceLimits]) -> dict[int, _Faces]:
