@@ -1,8 +1,22 @@
-"""A face's box and quality as columns, and back."""
+"""A face's values as columns, and its box and quality back."""
 
 from db.models import Face
 from pipeline.face_quality import Pose, Quality, QualityLimit
 from pipeline.faces import Box
+from pipeline.faces import Face as FoundFace
+
+
+def face_values(face: FoundFace) -> dict[str, object]:
+    """The columns that hold what was found of the face, but for its embedding."""
+    return {
+        "left_px": face.box.left,
+        "top_px": face.box.top,
+        "right_px": face.box.right,
+        "bottom_px": face.box.bottom,
+        "landmarks_px": [float(value) for point in face.landmarks for value in point],
+        "score": face.score,
+        **quality_values(face.quality),
+    }
 
 
 def quality_values(quality: Quality | None) -> dict[str, object]:

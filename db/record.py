@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, u
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.faces import quality_values
+from db.faces import face_values, quality_values
 from db.jobs import finish_if_complete
 from db.ledger import Claim
 from db.models import (
@@ -25,6 +25,7 @@ from db.models import (
 from db.search import Near
 from db.subjects import insert_subject
 from pipeline.face_limits import NO_LIMITS
+from pipeline.faces import Face as FoundFace
 from pipeline.faces import PhotoFaces
 
 
@@ -154,22 +155,22 @@ def _insert_extraction(session: Session, outcome: Outcome) -> None:
         .on_conflict_do_nothing(index_elements=["photo_id", "model_id"])
         .returning(Extraction.id)
     ).one_or_none()
-    if extraction_id is None or not found.faces:
-        return  # Another worker extracted it first, or there is nothing to add.
+    # None: another worker extracted it first.
+    if extraction_id is not None and found.faces:
+        _insert_faces(session, claim, extraction_id, found.faces)
+
+
+def _insert_faces(
+    session: Session, claim: Claim, extraction_id: int, faces: Sequence[FoundFace]
+) -> None:
     rows = [
         {
             "tenant_id": claim.tenant_id,
             "extraction_id": extraction_id,
             "ordinal": ordinal,
-            "left_px": face.box.left,
-            "top_px": face.box.top,
-            "right_px": face.box.right,
-            "bottom_px": face.box.bottom,
-            "landmarks_px": [float(value) for point in face.landmarks for value in point],
-            "score": face.score,
-            **quality_values(face.quality),
+            **face_values(face),
         }
-        for ordinal, face in enumerate(found.faces)
+        for ordinal, face in enumerate(faces)
     ]
     face_ids = session.scalars(
         insert(Face).returning(Face.id, sort_by_parameter_order=True), rows
@@ -183,7 +184,7 @@ def _insert_extraction(session: Session, outcome: Outcome) -> None:
                 "model_id": claim.model_id,
                 "vector": face.embedding,
             }
-            for face_id, face in zip(face_ids, found.faces, strict=True)
+            for face_id, face in zip(face_ids, faces, strict=True)
         ],
     )
 
