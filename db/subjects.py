@@ -117,3 +117,20 @@ def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]
         templates.label("template_count"),
         Subject.created_at,
     ).where(Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id)
+
+
+def require_subjects(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID | None, wanted: set[uuid.UUID]
+) -> None:
+    """That the gallery has all of the subjects, which then stay until the commit.
+
+    Raises `SubjectNotFoundError`.
+    """
+    if not wanted:
+        return
+    # KEY SHARE: they may be renamed meanwhile, not deleted.
+    query = select(Subject.id).where(
+        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id, Subject.id.in_(wanted)
+    )
+    if len(session.scalars(query.with_for_update(read=True, key_share=True)).all()) < len(wanted):
+        raise SubjectNotFoundError("there is no such subject in the gallery")

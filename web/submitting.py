@@ -1,6 +1,6 @@
 """Submissions: received photos become a job in one transaction."""
 
-from db import jobs
+from db import accept, jobs
 from db.session import Session, retried
 from db.views import JobView, NewJob
 from pipeline.thresholds import WantedThreshold
@@ -13,9 +13,9 @@ def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     """Makes a job of the photos that takes no others; returns it once it is committed."""
 
     def work(session: Session) -> JobView:
-        jobs.hold_known_photos(session, services.tenant_id, arrived.photos)
+        accept.hold_known_photos(session, services.tenant_id, arrived.photos)
         job_id = jobs.create_job(session, services.tenant_id, new)
-        jobs.add_items(session, services.tenant_id, job_id, arrived.photos)
+        accept.add_items(session, services.tenant_id, job_id, arrived.photos)
         jobs.seal_job(session, services.tenant_id, job_id)
         arrived.settle(session)
         return jobs.get_job(session, services.tenant_id, job_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db import galleries, jobs, subjects
+from db import accept, galleries, jobs, subjects
 from db.ledger import Claim, claim, dispatch
 from db.models import ItemState, JobKind
 from db.record import EnrolFace, Outcome, record
@@ -77,7 +77,7 @@ class Kit:
         with transaction(self.database) as session:
             job_id = jobs.create_job(session, self.tenant_id, NewJob(**wanted))
             if items:
-                jobs.add_items(session, self.tenant_id, job_id, items)
+                accept.add_items(session, self.tenant_id, job_id, items)
             if seal:
                 jobs.seal_job(session, self.tenant_id, job_id)
         return job_id

@@ -7,7 +7,7 @@ import pytest
 from ledger_kit import Kit, done, failed, item, photo_of
 from sqlalchemy import func, select, text
 
-from db import jobs, ledger, results
+from db import accept, jobs, ledger, results
 from db.errors import DuplicateItemError, EmptyJobError, JobNotFoundError, JobSealedError
 from db.models import Event, Extraction, Face, Item, ItemState, JobState
 from db.session import transaction
@@ -218,21 +218,21 @@ def test_cancel_ends_what_is_open_and_keeps_what_is_done(kit: Kit) -> None:
 def test_adding_the_same_photo_twice_adds_it_once(kit: Kit) -> None:
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
-        assert jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")]) == 1
+        assert accept.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")]) == 1
     assert kit.view(job_id).n_items == 2
 
 
 def test_another_photo_under_the_same_id_is_refused(kit: Kit) -> None:
     job_id = kit.job(item("a"), seal=False)
     with pytest.raises(DuplicateItemError), transaction(kit.database) as session:
-        jobs.add_items(session, kit.tenant_id, job_id, [item("a", "other bytes")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("a", "other bytes")])
     assert kit.view(job_id).n_items == 1
 
 
 def test_a_sealed_job_takes_no_photo(kit: Kit) -> None:
     job_id = kit.job(item("a"))
     with pytest.raises(JobSealedError), transaction(kit.database) as session:
-        jobs.add_items(session, kit.tenant_id, job_id, [item("b")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("b")])
 
 
 def test_an_empty_job_cannot_be_sealed(kit: Kit) -> None:
@@ -244,7 +244,7 @@ def test_known_photos_are_added_by_hash_alone(kit: Kit) -> None:
     kit.job(item("a"))
     job_id = kit.job(seal=False)
     with transaction(kit.database) as session:
-        missing = jobs.add_known_items(session, kit.tenant_id, job_id, [item("a"), item("new")])
+        missing = accept.add_known_items(session, kit.tenant_id, job_id, [item("a"), item("new")])
     assert [one.name for one in missing] == ["new"]
     assert kit.view(job_id).n_items == 1
 
@@ -298,7 +298,7 @@ def test_adding_photos_waits_for_no_worker(kit: Kit) -> None:
         worker.execute(text("UPDATE item SET attempt = attempt + 1"))
         with transaction(kit.database) as session:
             session.execute(text("SET LOCAL lock_timeout = '300ms'"))
-            added = jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")])
+            added = accept.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")])
     assert added == 1
 
 
@@ -306,16 +306,16 @@ def test_a_photo_sent_again_after_it_failed_is_still_the_same_photo(kit: Kit) ->
     job_id = kit.job(item("a"), item("b"), seal=False)
     kit.record(*(failed(claimed) for claimed in kit.claim_all()))
     with transaction(kit.database) as session:
-        assert jobs.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")]) == 0
+        assert accept.add_items(session, kit.tenant_id, job_id, [item("a"), item("b")]) == 0
     with pytest.raises(DuplicateItemError), transaction(kit.database) as session:
-        jobs.add_items(session, kit.tenant_id, job_id, [item("a", "other bytes")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("a", "other bytes")])
 
 
 def test_a_refused_photo_sent_again_is_still_the_same_photo(kit: Kit) -> None:
     refused = NewItem(name="a", client_id="a", error_code="empty_file", error_detail="empty")
     job_id = kit.job(refused, seal=False)
     with transaction(kit.database) as session:
-        assert jobs.add_items(session, kit.tenant_id, job_id, [refused]) == 0
+        assert accept.add_items(session, kit.tenant_id, job_id, [refused]) == 0
     with pytest.raises(DuplicateItemError), transaction(kit.database) as session:
-        jobs.add_items(session, kit.tenant_id, job_id, [item("a")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("a")])
     assert kit.view(job_id).n_failed == 1

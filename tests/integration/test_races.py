@@ -9,7 +9,7 @@ import pytest
 from ledger_kit import Kit, done, item, photo_of
 from sqlalchemy import func, select, text
 
-from db import erase, jobs, ledger
+from db import accept, erase, jobs, ledger
 from db.errors import JobSealedError
 from db.models import (
     Candidate,
@@ -68,7 +68,7 @@ def test_a_photo_added_while_its_job_is_cancelled_is_cancelled_too(
 ) -> None:
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
-        jobs.add_items(session, kit.tenant_id, job_id, [item("b")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("b")])
         cancelling = second.begin(lambda other: jobs.cancel_job(other, kit.tenant_id, job_id))
     assert cancelling.result() is True
     view = kit.view(job_id)
@@ -81,7 +81,7 @@ def test_a_photo_comes_too_late_for_a_job_that_is_being_cancelled(kit: Kit, seco
     with transaction(kit.database) as session:
         jobs.cancel_job(session, kit.tenant_id, job_id)
         adding = second.begin(
-            lambda other: jobs.add_items(other, kit.tenant_id, job_id, [item("b")])
+            lambda other: accept.add_items(other, kit.tenant_id, job_id, [item("b")])
         )
     with pytest.raises(JobSealedError):
         adding.result()
@@ -132,7 +132,7 @@ def test_a_photo_enrolled_while_its_subject_is_deleted_is_deleted_too(
     with transaction(kit.database) as session:
         new = NewJob(kind=JobKind.ENROL, gallery_id=gallery_id)
         job_id = jobs.create_job(session, kit.tenant_id, new)
-        jobs.add_items(session, kit.tenant_id, job_id, [item("late", subject_id=subject_id)])
+        accept.add_items(session, kit.tenant_id, job_id, [item("late", subject_id=subject_id)])
         jobs.seal_job(session, kit.tenant_id, job_id)
         deleting = second.begin(
             lambda other: erase.delete_subject(other, kit.tenant_id, gallery_id, subject_id)
@@ -149,7 +149,7 @@ def test_a_job_made_while_its_gallery_is_deleted_leaves_no_photo(kit: Kit, secon
         job_id = jobs.create_job(
             session, kit.tenant_id, NewJob(kind=JobKind.IDENTIFY, gallery_id=gallery_id)
         )
-        jobs.add_items(session, kit.tenant_id, job_id, [item("late")])
+        accept.add_items(session, kit.tenant_id, job_id, [item("late")])
         deleting = second.begin(
             lambda other: erase.delete_gallery(other, kit.tenant_id, gallery_id)
         )
@@ -232,7 +232,7 @@ def test_adding_known_photos_and_deleting_their_job_do_not_wait_in_a_ring(
         # As `delete_job` does: the job, then the photos.
         session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
         adding = second.begin(
-            lambda other: jobs.add_known_items(other, kit.tenant_id, job_id, [item("a")])
+            lambda other: accept.add_known_items(other, kit.tenant_id, job_id, [item("a")])
         )
         session.execute(text("SET LOCAL lock_timeout = '3s'"))
         session.execute(select(Photo.id).with_for_update())
@@ -246,7 +246,7 @@ def test_submitting_known_bytes_and_deleting_their_gallery_do_not_wait_in_a_ring
     kit.enrol(gallery_id, "anna", seed=1)
     with transaction(kit.database) as session:
         # As a submission does: the photos, then the gallery.
-        jobs.hold_known_photos(session, kit.tenant_id, [item("anna-1")])
+        accept.hold_known_photos(session, kit.tenant_id, [item("anna-1")])
         deleting = second.begin(
             lambda other: erase.delete_gallery(other, kit.tenant_id, gallery_id)
         )
@@ -261,7 +261,7 @@ def test_photos_that_the_tenant_has_are_held_by_their_hash(kit: Kit, stranger: K
     stranger.job(item("b"))
     refused = NewItem(name="c", error_code="empty_file", error_detail="x")
     with transaction(kit.database) as session:
-        held = jobs.hold_known_photos(session, kit.tenant_id, [item("a"), item("b"), refused])
+        held = accept.hold_known_photos(session, kit.tenant_id, [item("a"), item("b"), refused])
         assert held == {item("a").sha256}
 
 

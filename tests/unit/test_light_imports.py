@@ -14,6 +14,7 @@ HEAVY = {
 @pytest.mark.parametrize(
     "module",
     [
+        "db.accept",
         "db.erase",
         "db.galleries",
         "db.jobs",

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import erase, jobs
+from db import accept, erase, jobs
 from db.session import retried, transaction
 from db.views import NewItem
 from web.accepting import checked_file_name, received
@@ -96,7 +96,7 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             for photo in arrived.photos
         ]
         with transaction(here.database) as session:
-            jobs.add_items(session, here.tenant_id, path.job_id, photos)
+            accept.add_items(session, here.tenant_id, path.job_id, photos)
             arrived.settle(session)
     return answer(AddedOut(accepted=len(photos), missing=[]))
 
@@ -113,7 +113,7 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
         for photo in wanted.photos
     ]
     with transaction(here.database) as session:
-        missing = jobs.add_known_items(session, here.tenant_id, path.job_id, items)
+        missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
     return answer(
         AddedOut(
             accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]

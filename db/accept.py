@@ -1,0 +1,200 @@
+"""Accepting: photos on their way into an open job."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db import nudge
+from db.errors import (
+    DuplicateItemError,
+    JobSealedError,
+    SubjectNotAllowedError,
+    SubjectRequiredError,
+)
+from db.ids import new_id
+from db.jobs import lock_job
+from db.models import OPEN_JOB_STATES, DoomedObject, Item, ItemState, Job, JobKind, Photo
+from db.subjects import require_subjects
+from db.views import NewItem
+
+
+def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequence[NewItem]) -> int:
+    """Adds photos to an open job and returns how many are new.
+
+    A photo whose `client_id` the job has already is no new one; with other bytes it raises
+    `DuplicateItemError`. Raises `JobNotFoundError`, `JobSealedError`, `SubjectNotFoundError`;
+    `SubjectRequiredError` where a photo is to be enrolled for nobody; `SubjectNotAllowedError`
+    where it names a subject that its job is not about.
+    Objects that turn out not to be needed are doomed in the same transaction.
+    """
+    job = lock_job(session, tenant_id, job_id)
+    if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
+        raise JobSealedError("the job takes no further photos; submit a new job")
+    _check_who(job, items)
+    # Photos before subjects, as workers lock them when they record.
+    photos = _photo_ids(session, tenant_id, items)
+    wanted = {item.subject_id for item in items if item.subject_id is not None}
+    require_subjects(session, tenant_id, job.gallery_id, wanted)
+    added = _new_items(session, job.id, items, photos)
+    _insert_items(session, job, added, photos)
+    failed = sum(item.error_code is not None for item in added)
+    session.execute(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            n_items=Job.n_items + len(added),
+            n_failed=Job.n_failed + failed,
+            changed_at=func.now(),
+        )
+    )
+    nudge.notify(session)
+    return len(added)
+
+
+def add_known_items(
+    session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequence[NewItem]
+) -> list[NewItem]:
+    """Adds those of the photos whose bytes the tenant has; returns the others, to be sent.
+
+    Raises what `add_items` raises.
+    """
+    # The job before the photos, as whoever deletes a job with its photos locks them.
+    lock_job(session, tenant_id, job_id)
+    known = hold_known_photos(session, tenant_id, items)
+    add_items(session, tenant_id, job_id, [item for item in items if item.sha256 in known])
+    return [item for item in items if item.sha256 not in known]
+
+
+def hold_known_photos(session: Session, tenant_id: int, items: Sequence[NewItem]) -> set[bytes]:
+    """The hashes of those photos that the tenant has; none is deleted before the commit.
+
+    Whoever makes a job with photos calls this first: the job holds its gallery and its subject,
+    and all others lock photos before those.
+    """
+    query = (
+        select(Photo.sha256)
+        .where(Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items}))
+        # In order, as whoever deletes them locks them.
+        .order_by(Photo.id)
+    )
+    return set(session.scalars(query.with_for_update(read=True, key_share=True)))
+
+
+def _check_who(job: Job, items: Sequence[NewItem]) -> None:
+    """That each photo is enrolled for somebody, and names nobody but whom its job is about."""
+    named = {item.subject_id for item in items} - {None, job.subject_id}
+    if named and (job.kind is not JobKind.ENROL or job.subject_id is not None):
+        raise SubjectNotAllowedError(
+            "photos name a subject only in a job that enrols and names none itself; leave it out"
+        )
+    if job.kind is JobKind.ENROL and job.subject_id is None:
+        _require_someone(items)
+
+
+def _require_someone(items: Sequence[NewItem]) -> None:
+    if any(item.subject_id is None and item.new_subject is None for item in items):
+        raise SubjectRequiredError("name the subject for whom the photo is to be enrolled")
+
+
+def _photo_ids(
+    session: Session, tenant_id: int, items: Sequence[NewItem]
+) -> dict[bytes, uuid.UUID]:
+    """Rows for the stored photos: those of bytes that we know already keep their old one."""
+    photos: dict[bytes, uuid.UUID] = {}
+    # In order of the hash, so that two submissions of the same photos do not wait in a ring.
+    for item in sorted(items, key=lambda item: item.sha256 or b""):
+        if item.sha256 is None:
+            continue
+        made = None if item.object_key is None else _insert_photo(session, tenant_id, item)
+        if made is None:
+            made = _known_photo(session, tenant_id, item)
+        photos[item.sha256] = made
+    session.flush()
+    return photos
+
+
+def _insert_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID | None:
+    """The new photo's id; None where the tenant has these bytes already."""
+    return session.scalars(
+        insert(Photo)
+        .values(
+            id=new_id(),
+            tenant_id=tenant_id,
+            sha256=item.sha256,
+            size_bytes=item.size_bytes,
+            object_key=item.object_key,
+        )
+        .on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
+        .returning(Photo.id)
+    ).one_or_none()
+
+
+def _known_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID:
+    """The id of the photo with these bytes; an object that was sent once more is doomed."""
+    if item.object_key is not None:
+        session.add(DoomedObject(object_key=item.object_key, tenant_id=tenant_id))
+    query = select(Photo.id).where(Photo.tenant_id == tenant_id, Photo.sha256 == item.sha256)
+    return session.scalars(query.with_for_update(read=True, key_share=True)).one()
+
+
+def _new_items(
+    session: Session, job_id: uuid.UUID, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
+) -> list[NewItem]:
+    """Those of the items that the job does not have; raises `DuplicateItemError`.
+
+    The job is locked, so nobody adds any meanwhile. Its items are read and not locked: a worker
+    that is claiming some holds them and waits for the job.
+    """
+    wanted = {item.client_id for item in items if item.client_id is not None}
+    rows = session.execute(
+        select(Item.client_id, Item.photo_id, Item.error_code).where(
+            Item.job_id == job_id, Item.client_id.in_(wanted)
+        )
+    )
+    # What an item was made of: its photo, or the error with which it was refused. The error that
+    # a photo got since from a worker does not count, or one sent twice would not be the same.
+    known = {row.client_id: row.photo_id or row.error_code for row in rows}
+    new = []
+    for item in items:
+        content = _photo_of(item, photos) or item.error_code
+        if item.client_id is None or item.client_id not in known:
+            new.append(item)
+        elif known[item.client_id] not in {None, content}:  # None: its photo was deleted.
+            raise DuplicateItemError(
+                "the job has another photo under this id; give each photo an id of its own"
+            )
+        if item.client_id is not None:
+            known[item.client_id] = content
+    return new
+
+
+def _photo_of(item: NewItem, photos: dict[bytes, uuid.UUID]) -> uuid.UUID | None:
+    return None if item.sha256 is None else photos[item.sha256]
+
+
+def _insert_items(
+    session: Session, job: Job, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
+) -> None:
+    if not items:
+        return
+    rows = [
+        {
+            "tenant_id": job.tenant_id,
+            "job_id": job.id,
+            "photo_id": _photo_of(item, photos),
+            "name": item.name,
+            "client_id": item.client_id,
+            "subject_id": item.subject_id or (None if item.new_subject else job.subject_id),
+            "new_subject": item.new_subject,
+            "state": ItemState.FAILED if item.error_code else ItemState.QUEUED,
+            "error_code": item.error_code,
+            "error_detail": item.error_detail,
+            "finished_at": dt.datetime.now(dt.UTC) if item.error_code else None,
+        }
+        for item in items
+    ]
+    session.execute(insert(Item), rows)
