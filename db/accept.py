@@ -17,7 +17,8 @@ from db.errors import (
 )
 from db.ids import new_id
 from db.jobs import lock_job
-from db.models import OPEN_JOB_STATES, DoomedObject, Item, ItemState, Job, JobKind, Photo
+from db.models import DoomedObject, Item, Job, Photo
+from db.states import OPEN_JOB_STATES, ItemState, JobKind
 from db.subjects import require_subjects
 from db.views import NewItem
 

@@ -12,22 +12,19 @@ from sqlalchemy.orm import Session
 from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
 from db.jobs import cancel_job, finish_if_complete
 from db.models import (
-    OPEN_ITEM_STATES,
-    OPEN_JOB_STATES,
     DoomedObject,
     Embedding,
     Extraction,
     Face,
     Gallery,
     Item,
-    ItemState,
     Job,
-    JobKind,
     Photo,
     Subject,
     Template,
     Upload,
 )
+from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind
 from db.subjects import get_subject
 
 FOLDER = "/"

@@ -15,17 +15,8 @@ from db.errors import (
 )
 from db.galleries import gallery_model
 from db.ids import new_id
-from db.models import (
-    OPEN_ITEM_STATES,
-    OPEN_JOB_STATES,
-    Event,
-    Item,
-    ItemState,
-    Job,
-    JobKind,
-    JobState,
-    Model,
-)
+from db.models import Event, Item, Job, Model
+from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind, JobState
 from db.subjects import count_subjects, require_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob

@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, BindParameter, bindparam, text
 from sqlalchemy.orm import Session
 
 from db.jobs import finish_if_complete
-from db.models import JobKind, MultipleFaces
+from db.states import JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 
 SET_ASIDE = "worker_lost"

@@ -1,18 +1,15 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 import datetime as dt
-import enum
 import uuid
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
-    Enum,
     ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -22,96 +19,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
-class JobKind(enum.StrEnum):
-    """What a job does with each photo."""
-
-    ENROL = "enrol"
-    """Make a template of its face for a subject."""
-    IDENTIFY = "identify"
-    """Search each of its faces in a gallery (1:N)."""
-    VERIFY = "verify"
-    """Compare each of its faces with one subject (1:1)."""
-    DETECT = "detect"
-    """Find its faces, compare them with nobody."""
-
-
-class JobState(enum.StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"
-    """No photo has been claimed yet."""
-    RUNNING = "running"
-    """Some photos have been claimed, some have not ended."""
-    SUCCEEDED = "succeeded"
-    """All photos ended in `done` or `no_face`."""
-    PARTIALLY_FAILED = "partially_failed"
-    """All photos ended, some in `failed`."""
-    FAILED = "failed"
-    """All photos ended in `failed`."""
-    CANCELLED = "cancelled"
-    """Cancelled; photos that had ended keep their results."""
-
-
-class ItemState(enum.StrEnum):
-    """Where one photo of a job stands."""
-
-    QUEUED = "queued"
-    """Waits for a worker."""
-    RUNNING = "running"
-    """A worker holds its lease."""
-    DONE = "done"
-    """Has its result."""
-    NO_FACE = "no_face"
-    """Was read, and shows no face."""
-    FAILED = "failed"
-    """Cannot be done; `error_code` says why."""
-    CANCELLED = "cancelled"
-    """Its job was cancelled before it ended."""
-
-
-class MultipleFaces(enum.StrEnum):
-    """What enrolment does with a photo of several faces."""
-
-    REFUSE = "refuse"
-    """The photo fails with `several_faces`."""
-    LARGEST = "largest"
-    """The face with the largest box is enrolled."""
-
-
-OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
-OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-BigId = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
-UuidId = Annotated[uuid.UUID, mapped_column(Uuid, primary_key=True)]
-TenantId = Annotated[int, mapped_column(BigInteger, ForeignKey("tenant.id", ondelete="CASCADE"))]
-Created = Annotated[dt.datetime, mapped_column(server_default=func.now())]
-
-
-def _one_of(states: type[enum.StrEnum], name: str) -> Enum:
-    """A text column that admits the values of `states` alone."""
-    return Enum(
-        states,
-        name=name,
-        native_enum=False,
-        create_constraint=True,
-        length=32,
-        values_callable=lambda members: [member.value for member in members],
-    )
+from db.columns import NAMING, BigId, Created, TenantId, UuidId, belongs_to, one_of
+from db.states import ItemState, JobKind, JobState, MultipleFaces
 
 
 class Base(DeclarativeBase):
@@ -123,20 +37,11 @@ class Base(DeclarativeBase):
         str: Text(),
         int: BigInteger(),
         uuid.UUID: Uuid(),
-        JobKind: _one_of(JobKind, "kind"),
-        JobState: _one_of(JobState, "state"),
-        ItemState: _one_of(ItemState, "state"),
-        MultipleFaces: _one_of(MultipleFaces, "multiple_faces"),
+        JobKind: one_of(JobKind, "kind"),
+        JobState: one_of(JobState, "state"),
+        ItemState: one_of(ItemState, "state"),
+        MultipleFaces: one_of(MultipleFaces, "multiple_faces"),
     }
-
-
-def _belongs_to(parent: str, column: str, ondelete: str) -> ForeignKeyConstraint:
-    """A foreign key that also binds the tenant, so that no row can point into another's."""
-    # SET NULL must name its column: the tenant is never unset.
-    action = f"SET NULL ({column})" if ondelete == "SET NULL" else ondelete
-    return ForeignKeyConstraint(
-        ["tenant_id", column], [f"{parent}.tenant_id", f"{parent}.id"], ondelete=action
-    )
 
 
 class Tenant(Base):
@@ -182,7 +87,7 @@ class Subject(Base):
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("gallery_id", "name"),
         UniqueConstraint("number"),
-        _belongs_to("gallery", "gallery_id", "CASCADE"),
+        belongs_to("gallery", "gallery_id", "CASCADE"),
     )
 
     id: Mapped[UuidId]
@@ -238,7 +143,7 @@ class Extraction(Base):
     __table_args__ = (
         UniqueConstraint("photo_id", "model_id"),
         UniqueConstraint("tenant_id", "id"),
-        _belongs_to("photo", "photo_id", "CASCADE"),
+        belongs_to("photo", "photo_id", "CASCADE"),
         CheckConstraint("rotation IN (0, 90, 180, 270)", name="rotation"),
     )
 
@@ -260,7 +165,7 @@ class Face(Base):
     __table_args__ = (
         UniqueConstraint("extraction_id", "ordinal"),
         UniqueConstraint("tenant_id", "id"),
-        _belongs_to("extraction", "extraction_id", "CASCADE"),
+        belongs_to("extraction", "extraction_id", "CASCADE"),
         CheckConstraint(
             "num_nulls(quality, quality_limit, sharpness, width_px, yaw, pitch, roll) IN (0, 7)",
             name="quality",
@@ -299,7 +204,7 @@ class Embedding(Base):
     __table_args__ = (
         UniqueConstraint("face_id", "model_id"),
         UniqueConstraint("tenant_id", "id"),
-        _belongs_to("face", "face_id", "CASCADE"),
+        belongs_to("face", "face_id", "CASCADE"),
     )
 
     id: Mapped[BigId]
@@ -319,9 +224,9 @@ class Template(Base):
     __tablename__ = "template"
     __table_args__ = (
         UniqueConstraint("subject_id", "embedding_id"),
-        _belongs_to("gallery", "gallery_id", "CASCADE"),
-        _belongs_to("subject", "subject_id", "CASCADE"),
-        _belongs_to("embedding", "embedding_id", "CASCADE"),
+        belongs_to("gallery", "gallery_id", "CASCADE"),
+        belongs_to("subject", "subject_id", "CASCADE"),
+        belongs_to("embedding", "embedding_id", "CASCADE"),
         Index(None, "gallery_id"),
         Index(None, "embedding_id"),
     )
@@ -342,8 +247,8 @@ class Job(Base):
     __tablename__ = "job"
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
-        _belongs_to("gallery", "gallery_id", "CASCADE"),
-        _belongs_to("subject", "subject_id", "SET NULL"),
+        belongs_to("gallery", "gallery_id", "CASCADE"),
+        belongs_to("subject", "subject_id", "SET NULL"),
         Index(None, "gallery_id"),
         Index(None, "subject_id"),
         Index(None, "delete_after", postgresql_where=text("delete_after IS NOT NULL")),
@@ -396,10 +301,10 @@ class Item(Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("job_id", "client_id"),
-        _belongs_to("job", "job_id", "CASCADE"),
-        _belongs_to("photo", "photo_id", "SET NULL"),
-        _belongs_to("subject", "subject_id", "SET NULL"),
-        _belongs_to("extraction", "extraction_id", "SET NULL"),
+        belongs_to("job", "job_id", "CASCADE"),
+        belongs_to("photo", "photo_id", "SET NULL"),
+        belongs_to("subject", "subject_id", "SET NULL"),
+        belongs_to("extraction", "extraction_id", "SET NULL"),
         Index(None, "job_id", "id"),
         Index(None, "photo_id"),
         Index(None, "subject_id", postgresql_where=text("subject_id IS NOT NULL")),
@@ -451,9 +356,9 @@ class Candidate(Base):
 
     __tablename__ = "candidate"
     __table_args__ = (
-        _belongs_to("item", "item_id", "CASCADE"),
-        _belongs_to("face", "face_id", "CASCADE"),
-        _belongs_to("subject", "subject_id", "CASCADE"),
+        belongs_to("item", "item_id", "CASCADE"),
+        belongs_to("face", "face_id", "CASCADE"),
+        belongs_to("subject", "subject_id", "CASCADE"),
         Index(None, "subject_id"),
         Index(None, "face_id"),
     )
@@ -472,7 +377,7 @@ class Event(Base):
     __tablename__ = "event"
     __table_args__ = (
         UniqueConstraint("job_id", "type"),
-        _belongs_to("job", "job_id", "CASCADE"),
+        belongs_to("job", "job_id", "CASCADE"),
     )
 
     id: Mapped[UuidId]

@@ -12,17 +12,9 @@ from sqlalchemy.orm import Session
 from db.faces import face_values, quality_values
 from db.jobs import finish_if_complete
 from db.ledger import Claim
-from db.models import (
-    Embedding,
-    Extraction,
-    Face,
-    Item,
-    ItemState,
-    Job,
-    Subject,
-    Template,
-)
+from db.models import Embedding, Extraction, Face, Item, Job, Subject, Template
 from db.search import Near
+from db.states import ItemState
 from db.subjects import insert_subject
 from pipeline.face_limits import NO_LIMITS
 from pipeline.faces import Face as FoundFace

@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 
-from db.models import ItemState, JobKind, JobState, MultipleFaces
+from db.states import ItemState, JobKind, JobState, MultipleFaces
 from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.face_quality import Quality
 from pipeline.thresholds import Threshold, WantedThreshold, current_spec, explained

@@ -10,8 +10,8 @@ from cli.output import table
 from cli.sample import prepare_sample
 from cli.stack.home import home_of
 from cli.stack.session import start_detached
-from db.models import MultipleFaces
 from db.settings import load_settings
+from db.states import MultipleFaces
 from pipeline.specs import DEFAULT_ENGINE
 from pipeline.thresholds import WantedThreshold
 

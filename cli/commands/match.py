@@ -19,8 +19,8 @@ from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_ph
 from cli.stack.session import running_stack
 from cli.telling import warn, warn_of_left_out
 from cli.thresholds import wanted_threshold
-from db.models import MultipleFaces
 from db.settings import Settings, load_settings
+from db.states import MultipleFaces
 from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
 from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
 from pipeline.thresholds import DEFAULT_TARGET_FPIR

@@ -9,10 +9,10 @@ import numpy as np
 
 from db import accept, galleries, jobs, subjects
 from db.ledger import Claim, claim, dispatch
-from db.models import ItemState, JobKind
 from db.record import EnrolFace, Outcome, record
 from db.search import nearest
 from db.session import Database, transaction
+from db.states import ItemState, JobKind
 from db.views import JobView, NewItem, NewJob
 from pipeline.faces import Box, Face, PhotoFaces
 from pipeline.specs import DEFAULT_ENGINE

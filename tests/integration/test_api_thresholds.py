@@ -11,8 +11,9 @@ from sqlalchemy import insert, update
 from db import galleries
 from db.galleries import CLASSIC_GALLERY
 from db.ids import new_id
-from db.models import JobKind, Model, Subject
+from db.models import Model, Subject
 from db.session import transaction
+from db.states import JobKind
 from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS, EngineSpec
 from pipeline.thresholds import WantedThreshold, decided, fpir_of
 

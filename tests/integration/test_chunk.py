@@ -14,9 +14,9 @@ from PIL import Image
 from sqlalchemy import text
 
 from db import jobs, results
-from db.models import ItemState, JobKind, JobState, MultipleFaces
 from db.session import transaction
 from db.settings import Settings
+from db.states import ItemState, JobKind, JobState, MultipleFaces
 from db.storage import ObjectStore
 from db.views import ItemView, NewItem
 from pipeline.engine import EMBED_BATCH_CHIPS, Embedder

@@ -12,19 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from db import results
 from db.extractions import load_extractions
-from db.models import (
-    Candidate,
-    Extraction,
-    Face,
-    Item,
-    ItemState,
-    JobKind,
-    JobState,
-    MultipleFaces,
-    Template,
-)
+from db.models import Candidate, Extraction, Face, Item, Template
 from db.session import transaction
 from db.settings import Settings
+from db.states import ItemState, JobKind, JobState, MultipleFaces
 from db.storage import ObjectStore
 from db.views import ItemView
 from pipeline.face_limits import FaceLimits

@@ -9,9 +9,10 @@ from ledger_kit import Kit, done, embedding
 from sqlalchemy import func, select, text
 
 from db import results
-from db.models import Embedding, Extraction, Face, ItemState, JobKind, Template
+from db.models import Embedding, Extraction, Face, Template
 from db.session import transaction
 from db.settings import Settings
+from db.states import ItemState, JobKind
 from db.storage import ObjectStore
 from db.views import FaceView, ItemView, NewItem
 from pipeline.face_limits import FaceLimits

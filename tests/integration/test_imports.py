@@ -22,10 +22,11 @@ from db.errors import (
     NamesTakenError,
 )
 from db.imports import Imported, NamedEmbeddings, import_templates
-from db.models import DoomedObject, Gallery, JobKind, Model, Photo, Subject, Template
+from db.models import DoomedObject, Gallery, Model, Photo, Subject, Template
 from db.record import EnrolFace
 from db.search import nearest
 from db.session import retried, transaction
+from db.states import JobKind
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec
 
 WIDE = dataclasses.replace(DEFAULT_ENGINE, name="wide", dimension=512)

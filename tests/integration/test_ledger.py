@@ -9,8 +9,9 @@ from sqlalchemy import func, select, text
 
 from db import accept, jobs, ledger, results
 from db.errors import DuplicateItemError, EmptyJobError, JobNotFoundError, JobSealedError
-from db.models import Event, Extraction, Face, Item, ItemState, JobState
+from db.models import Event, Extraction, Face, Item
 from db.session import transaction
+from db.states import ItemState, JobState
 from db.views import NewItem
 
 

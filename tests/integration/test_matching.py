@@ -16,9 +16,7 @@ from db.models import (
     Embedding,
     Face,
     Item,
-    ItemState,
     Job,
-    JobKind,
     Model,
     Photo,
     Subject,
@@ -27,6 +25,7 @@ from db.models import (
 from db.record import EnrolFace
 from db.search import nearest
 from db.session import transaction
+from db.states import ItemState, JobKind
 from db.tenants import ensure_model
 from pipeline.specs import DEFAULT_ENGINE
 

@@ -24,9 +24,9 @@ from cli.stack.parts import python
 from cli.stack.ports import FreePorts
 from cli.stack.stores import running
 from cli.stack.valkey import redis_url, valkey
-from db.models import JobState
 from db.session import transaction
 from db.settings import Settings
+from db.states import JobState
 from db.storage import ObjectStore
 from db.views import NewItem
 from workers.celery_app import QUEUE, make_celery, send_chunk

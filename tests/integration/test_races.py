@@ -11,21 +11,10 @@ from sqlalchemy import func, select, text
 
 from db import accept, erase, jobs, ledger
 from db.errors import JobSealedError
-from db.models import (
-    Candidate,
-    Event,
-    Face,
-    Gallery,
-    Item,
-    ItemState,
-    Job,
-    JobKind,
-    Photo,
-    Subject,
-    Template,
-)
+from db.models import Candidate, Event, Face, Gallery, Item, Job, Photo, Subject, Template
 from db.record import EnrolFace
 from db.session import Session, transaction
+from db.states import ItemState, JobKind
 from db.views import NewItem, NewJob
 
 

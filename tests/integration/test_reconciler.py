@@ -14,9 +14,10 @@ from ledger_kit import Kit, done, item, photo_of
 from sqlalchemy import func, select, text
 
 from db import erase, results, uploads
-from db.models import DoomedObject, Item, ItemState, JobState, Photo, Upload
+from db.models import DoomedObject, Item, Photo, Upload
 from db.session import transaction
 from db.settings import Settings
+from db.states import ItemState, JobState
 from db.storage import ObjectStore
 from db.uploads import UploadExpiredError
 from db.views import NewItem

@@ -13,9 +13,9 @@ from PIL import Image
 
 from cli.stack.app_parts import ONE_THREAD, settings_environ
 from db import results
-from db.models import ItemState, JobKind
 from db.session import transaction
 from db.settings import Settings
+from db.states import ItemState, JobKind
 from db.storage import ObjectStore
 from db.tenants import ensure_model
 from db.views import ItemView, NewItem

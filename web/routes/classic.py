@@ -18,9 +18,9 @@ from flask_openapi3.blueprint import APIBlueprint
 from db import erase, galleries, jobs, results, subjects
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
-from db.models import ItemState, JobKind
 from db.retry import retrying
 from db.session import transaction
+from db.states import ItemState, JobKind
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, JobView, NewItem, NewJob, SubjectView
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError

@@ -6,8 +6,8 @@ from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, subjects
-from db.models import JobKind, MultipleFaces
 from db.session import retried, transaction
+from db.states import JobKind, MultipleFaces
 from db.views import NewJob
 from pipeline.face_limits import MAX_MIN_FACE_PX
 from web.accepting import received

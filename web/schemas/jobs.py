@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import FailFast, Field, model_validator
 
-from db.models import JobKind, JobState, MultipleFaces
+from db.states import JobKind, JobState, MultipleFaces
 from db.views import JobView
 from pipeline.face_limits import FaceLimits
 from pipeline.thresholds import DEFAULT_TARGET_FPIR

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field
 
-from db.models import ItemState
+from db.states import ItemState
 from db.views import CandidateView, FaceView, ItemView
 from web.quality import QualityOut
 from web.schemas.base import Outgoing

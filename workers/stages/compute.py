@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from db.extractions import load_extractions
 from db.ledger import Claim
-from db.models import ItemState, JobKind, MultipleFaces
 from db.record import EnrolFace, Outcome
 from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
+from db.states import ItemState, JobKind, MultipleFaces
 from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.faces import Box, Face, PhotoFaces
 from pipeline.measuring import measured

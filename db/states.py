@@ -1,0 +1,63 @@
+"""What jobs do, and where they and their photos stand."""
+
+import enum
+
+
+class JobKind(enum.StrEnum):
+    """What a job does with each photo."""
+
+    ENROL = "enrol"
+    """Make a template of its face for a subject."""
+    IDENTIFY = "identify"
+    """Search each of its faces in a gallery (1:N)."""
+    VERIFY = "verify"
+    """Compare each of its faces with one subject (1:1)."""
+    DETECT = "detect"
+    """Find its faces, compare them with nobody."""
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    """No photo has been claimed yet."""
+    RUNNING = "running"
+    """Some photos have been claimed, some have not ended."""
+    SUCCEEDED = "succeeded"
+    """All photos ended in `done` or `no_face`."""
+    PARTIALLY_FAILED = "partially_failed"
+    """All photos ended, some in `failed`."""
+    FAILED = "failed"
+    """All photos ended in `failed`."""
+    CANCELLED = "cancelled"
+    """Cancelled; photos that had ended keep their results."""
+
+
+class ItemState(enum.StrEnum):
+    """Where one photo of a job stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker holds its lease."""
+    DONE = "done"
+    """Has its result."""
+    NO_FACE = "no_face"
+    """Was read, and shows no face."""
+    FAILED = "failed"
+    """Cannot be done; `error_code` says why."""
+    CANCELLED = "cancelled"
+    """Its job was cancelled before it ended."""
+
+
+class MultipleFaces(enum.StrEnum):
+    """What enrolment does with a photo of several faces."""
+
+    REFUSE = "refuse"
+    """The photo fails with `several_faces`."""
+    LARGEST = "largest"
+    """The face with the largest box is enrolled."""
+
+
+OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
+OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
