@@ -27,6 +27,12 @@ def photos_dir() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _without_the_setting_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands refuse a FACEBATCH_ that they do not know. `photos_dir` has read it before."""
+    monkeypatch.delenv("FACEBATCH_TEST_DATA", raising=False)
+
+
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of converted models of this test process's own."""
