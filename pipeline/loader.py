@@ -3,6 +3,7 @@
 import importlib
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from pipeline.engine import Engine
@@ -18,8 +19,14 @@ def load_engine(name: str, models_dir: Path) -> Engine:
     `EngineUnknownError`, `ModelFileError` where a model is missing or another one, and
     `ModelCacheError` where the folder cannot be used.
     """
+    return cast("Engine", import_engine(name).load(ModelCache(models_dir)))
+
+
+def import_engine(name: str) -> ModuleType:
+    """The module of the engine called `name`, with its libraries: naming an engine loads none.
+
+    Raises `EngineUnknownError`.
+    """
     # A process has one core. OpenCV alone has threads that no setting of the environment stops.
     importlib.import_module("cv2").setNumThreads(1)
-    # Its libraries are imported now: naming an engine loads none.
-    module = importlib.import_module(f"{engine_module(engine_spec(name).name)}.engine")
-    return cast("Engine", module.load(ModelCache(models_dir)))
+    return importlib.import_module(f"{engine_module(engine_spec(name).name)}.engine")

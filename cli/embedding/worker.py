@@ -19,7 +19,7 @@ from cli.scan import open_photo
 from pipeline.engine import Engine
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import DetectedPhoto
-from pipeline.loader import load_engine
+from pipeline.loader import import_engine, load_engine
 from workers.memory import return_large_blocks
 
 
@@ -90,6 +90,8 @@ def main(handle: int) -> int:
     with Connection(handle) as parent, contextlib.suppress(EOFError, BrokenPipeError):
         orders: Orders = parent.recv()
         try:
+            # A library that is stopped while it is imported would print a traceback of it.
+            import_engine(orders.engine)
             with _ends_tidily():
                 engine = load_engine(orders.engine, orders.models_dir)
         except FaceBatchError as exc:
