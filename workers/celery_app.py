@@ -4,6 +4,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from db.settings import Settings
+from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
@@ -11,6 +12,7 @@ PROCESS_CHUNK = "facebatch.process_chunk"
 
 def make_celery(settings: Settings) -> Celery:
     """An app that sends and takes chunks over the Redis of `settings`."""
+    use_transport()
     redis_url = settings.require_stores().redis_url
     app = Celery("facebatch", broker=redis_url.get_secret_value() if redis_url else None)
     app.conf.update(

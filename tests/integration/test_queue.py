@@ -1,26 +1,28 @@
 """The queue carries hints: whatever happens to Redis, every photo is done, and done once."""
 
 import contextlib
-import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 from api_kit import image
-from kombu import Consumer, Message
+from kombu import Consumer
 from ledger_kit import Kit, item
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from cli.stack.home import Home, open_home
-from cli.stack.parts import python
+from cli.stack.parts import Part, python
 from cli.stack.ports import FreePorts
 from cli.stack.stores import running
 from cli.stack.valkey import redis_url, valkey
@@ -56,11 +58,11 @@ def environ(settings: Settings) -> dict[str, str]:
 
 
 @pytest.fixture
-def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def start_worker(tmp_path: Path) -> Iterator[Callable[[Settings], None]]:
     """Starts a real Celery worker of one process."""
     with contextlib.ExitStack() as stopping:
 
-        def start() -> None:
+        def start(settings: Settings) -> None:
             log = stopping.enter_context((tmp_path / "worker.log").open("ab"))
             command = python(
                 "celery", "--app", "workers.app", "worker", "--concurrency", "1", "-Q", QUEUE,
@@ -114,7 +116,7 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     settings: Settings,
     queue: redis.Redis,
     dispatcher: Dispatcher,
-    start_worker: Callable[[], None],
+    start_worker: Callable[[Settings], None],
 ) -> None:
     store = ObjectStore.from_settings(settings)
     reconciler = Reconciler(settings, kit.database, store)
@@ -132,7 +134,7 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     ids = kit_ids(kit)
     for _ in range(3):
         send_chunk(make_celery(settings), ids)
-    start_worker()
+    start_worker(settings)
     wait_until(lambda: kit.view(job_id).finished)
     send_chunk(make_celery(settings), ids)
     wait_until(lambda: queue.llen(QUEUE) == 0)
@@ -147,42 +149,53 @@ def kit_ids(kit: Kit) -> list[int]:
         return list(session.scalars(text("SELECT id FROM item ORDER BY id")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnQueue:
+    """A Valkey of the test's own, and settings that lead to it."""
+
+    settings: Settings
+    home: Home
+    part: Part
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[redis.Redis]:
+        """It runs for as long as the context lasts."""
+        url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
+        with running([self.part], self.home), redis.Redis.from_url(url) as client:
+            yield client
+
+
 @pytest.fixture
-def own_queue(settings: Settings, tmp_path: Path) -> tuple[Settings, Callable]:
-    """Settings that lead to a Valkey of the test's own, and what runs it for a while."""
-    home: Home = open_home(tmp_path / "home")
+def own_queue(settings: Settings, tmp_path: Path) -> OwnQueue:
+    """A Valkey that does not run yet."""
+    home = open_home(tmp_path / "home")
     port = FreePorts().one()
     own = settings.model_copy(update={"redis_url": SecretStr(redis_url(home, port))})
-    return own, lambda: running([valkey(home, port)], home)
+    return OwnQueue(settings=own, home=home, part=valkey(home, port))
 
 
-def test_photos_stay_due_while_the_queue_is_away(
-    kit: Kit, own_queue: tuple[Settings, Callable]
-) -> None:
-    settings, serving = own_queue
+def test_photos_stay_due_while_the_queue_is_away(kit: Kit, own_queue: OwnQueue) -> None:
+    settings = own_queue.settings
     dispatcher = Dispatcher(settings, kit.database, make_celery(settings))
     kit.job(item("a"), item("b"))
     with pytest.raises(QueueUnavailableError):
         dispatcher.send_due()
     assert undelivered(kit) == 2
-    with serving():
+    with own_queue.serving():
         assert dispatcher.send_due() > 0
     kit.job(item("c"))
     # Its connection is open, and the server behind it gone.
     with pytest.raises(QueueUnavailableError):
         dispatcher.send_due()
     assert undelivered(kit) == 1
-    with serving():
+    with own_queue.serving():
         assert dispatcher.send_due() == 1
 
 
-def test_photos_stay_due_while_the_queue_takes_nothing(
-    kit: Kit, own_queue: tuple[Settings, Callable]
-) -> None:
-    settings, serving = own_queue
+def test_photos_stay_due_while_the_queue_takes_nothing(kit: Kit, own_queue: OwnQueue) -> None:
+    settings = own_queue.settings
     dispatcher = Dispatcher(settings, kit.database, make_celery(settings))
-    with serving():
-        client = redis.Redis.from_url(settings.redis_url.get_secret_value())
+    with own_queue.serving() as client:
         client.config_set("maxmemory", 1)
         kit.job(item("a"))
         with pytest.raises(QueueUnavailableError):
@@ -192,15 +205,12 @@ def test_photos_stay_due_while_the_queue_takes_nothing(
         assert dispatcher.send_due() == 1
 
 
-def test_photos_stay_due_while_the_queue_hangs(
-    kit: Kit, own_queue: tuple[Settings, Callable]
-) -> None:
-    settings, serving = own_queue
+def test_photos_stay_due_while_the_queue_hangs(kit: Kit, own_queue: OwnQueue) -> None:
+    settings = own_queue.settings
     dispatcher = Dispatcher(settings, kit.database, make_celery(settings))
-    with serving():
+    with own_queue.serving() as client:
         kit.job(item("a"))
         assert dispatcher.send_due() == 1
-        client = redis.Redis.from_url(settings.redis_url.get_secret_value())
         server = psutil.Process(client.info("server")["process_id"])
         server.suspend()
         try:
@@ -212,31 +222,81 @@ def test_photos_stay_due_while_the_queue_hangs(
             server.resume()
 
 
-def test_a_queue_that_dies_with_messages_on_their_way_is_asked_again(
-    own_queue: tuple[Settings, Callable],
+def ended(kit: Kit, ids: Sequence[int]) -> int:
+    query = text("SELECT count(*) FROM item WHERE id = ANY(:ids) AND state = 'no_face'")
+    with transaction(kit.database) as session:
+        return int(session.execute(query, {"ids": list(ids)}).scalar_one())
+
+
+@contextlib.contextmanager
+def no_claims(kit: Kit) -> Iterator[None]:
+    """While it lasts, a worker waits at the claim of the chunk that it has begun."""
+    with transaction(kit.database) as session:
+        session.execute(text("LOCK TABLE item IN ACCESS EXCLUSIVE MODE"))
+        yield
+
+
+def test_a_worker_with_its_hands_full_outlives_one_queue_after_another(
+    kit: Kit, own_queue: OwnQueue, start_worker: Callable[[Settings], None]
 ) -> None:
-    settings, serving = own_queue
+    kit.job(*photos(ObjectStore.from_settings(own_queue.settings), 9))
+    ids = kit_ids(kit)
+    start_worker(own_queue.settings)
+
+    def kill_while_busy_with(first: int, second: int, third: int, *, emptied: bool) -> None:
+        with no_claims(kit), own_queue.serving() as queue:
+            for item_id in (first, second, third):
+                send_chunk(make_celery(own_queue.settings), [item_id])
+            # It has begun one and may take one more: it asks for no third.
+            wait_until(lambda: queue.llen(QUEUE) == 1)
+        # It begins the second, and there is no queue to hear of it.
+        wait_until(lambda: ended(kit, [first, second]) == 2)
+        if emptied:
+            shutil.rmtree(own_queue.home.valkey)
+        with own_queue.serving():
+            if emptied:
+                send_chunk(make_celery(own_queue.settings), [third])
+            wait_until(lambda: ended(kit, [third]) == 1)
+
+    kill_while_busy_with(*ids[:3], emptied=False)
+    kill_while_busy_with(*ids[3:6], emptied=True)
+    kill_while_busy_with(*ids[6:], emptied=True)
+
+
+@contextlib.contextmanager
+def taken(settings: Settings, count: int) -> Iterator[None]:
+    """A worker's connection, closed at the end with so many chunks taken and none begun."""
     app = make_celery(settings)
-    taken: list[Message] = []
     with app.connection_for_read() as connection:
-        with serving():
-            send_chunk(app, [1])
-            consumer = Consumer(
-                connection, app.amqp.queues[QUEUE], accept=["json"], on_message=taken.append
-            )
-            consumer.qos(prefetch_count=1)
-            consumer.consume()
+        consumer = Consumer(connection, app.amqp.queues[QUEUE], on_message=lambda _message: None)
+        consumer.qos(prefetch_count=count)
+        consumer.consume()
+        for _ in range(count):
             connection.drain_events(timeout=PATIENCE_S)
-        (message,) = taken
-        # As Celery does when a process takes the message over.
-        message.ack_log_error(logging.getLogger("quiet"), connection.connection_errors)
-        with serving():
-            send_chunk(app, [2])
-            with contextlib.suppress(*connection.connection_errors):
-                connection.drain_events(timeout=PATIENCE_S)  # It learns that Redis was away.
-            if len(taken) == 1:
-                connection.drain_events(timeout=PATIENCE_S)
-    assert [one.decode()[0] for one in taken] == [[[1]], [[2]]]
+        yield
+
+
+def test_chunks_that_were_taken_and_not_begun_go_back_to_the_queue(
+    settings: Settings, queue: redis.Redis
+) -> None:
+    for item_id in range(3):
+        send_chunk(make_celery(settings), [item_id])
+    with taken(settings, 2):
+        assert queue.llen(QUEUE) == 1
+    assert queue.llen(QUEUE) == 3
+
+
+def test_chunks_that_a_queue_is_not_there_to_take_back_are_written_nowhere(
+    own_queue: OwnQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with contextlib.ExitStack() as connection, own_queue.serving():
+        for item_id in range(2):
+            send_chunk(make_celery(own_queue.settings), [item_id])
+        connection.enter_context(taken(own_queue.settings, 2))
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_message_names_ids_and_nothing_else(

@@ -1,0 +1,33 @@
+"""kombu's Redis transport, for messages that are no loss."""
+
+from kombu.message import Message
+from kombu.transport import TRANSPORT_ALIASES, redis
+
+
+class _Channel(redis.Channel):
+    """A channel that gives back what was taken and not begun, or lets it be."""
+
+    _refused = False
+
+    def _restore(self, message: Message, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Where Redis is not there to take the first of them, nor are the others tried.
+
+        kombu would wait for each, and then write them to a file in the folder of temporary ones.
+        """
+        if self._refused:
+            return
+        try:
+            super()._restore(message, leftmost)  # type: ignore[no-untyped-call]
+        except (*self.connection_errors, self.ResponseError):
+            self._refused = True
+
+
+class Transport(redis.Transport):
+    """The transport of these channels."""
+
+    Channel = _Channel
+
+
+def use_transport() -> None:
+    """Makes kombu take it for Redis, with TLS or without."""
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
