@@ -1,9 +1,11 @@
 """Kill anything at any time: every photo still ends, once."""
 
+import io
 import json
 import os
 import shutil
 import signal
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -11,27 +13,55 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from place import ARCHIVED, Place, wait_for
+from PIL import Image
+from place import Place, wait_for
 
 from cli.sample import Sample
 from cli.stack.postgres import database_url
+
+PHOTOS = 2000
+"""So many that two processes are not done with them before the last part was killed."""
+BETWEEN = 100
+"""So many photos end after a part was killed, before the next one is."""
+
+AWAY_S = 3
+
+
+@pytest.fixture
+def many_photos(sample: Sample, tmp_path: Path) -> Path:
+    """Different photos, each with Obama or Biden in it, in sub-folders."""
+    folder = tmp_path / "photos"
+    for source in ("obama3.jpg", "biden_mirrored.jpg"):
+        small = io.BytesIO()
+        with Image.open(sample.photos_dir / source) as photo:
+            photo.thumbnail((400, 400))
+            photo.convert("RGB").save(small, "JPEG")
+        start, rest = small.getvalue()[:2], small.getvalue()[2:]
+        for n in range(PHOTOS // 2):
+            below = folder / f"folder {n % 7}"
+            below.mkdir(parents=True, exist_ok=True)
+            # A comment tells them apart.
+            comment = b"\xff\xfe\x00\x06" + n.to_bytes(4, "big")
+            (below / f"{Path(source).stem}-{n:04}.jpg").write_bytes(start + comment + rest)
+    return folder
 
 
 def kill_group(pid: int) -> None:
     os.killpg(pid, signal.SIGKILL)
 
 
-def ended(api_url: str) -> int:
-    """How many photos of the latest identification have ended; 0 while the API is away."""
+def counts(api_url: str) -> Counter[str]:
+    """The photos of the latest identification by state; none while the API is away."""
     try:
         with urllib.request.urlopen(f"{api_url}/v1/jobs?limit=1", timeout=5) as answer:
             (job,) = json.load(answer)["jobs"]
     except (OSError, ValueError):
-        return 0
-    if job["kind"] != "identify":
-        return 0
-    counts = job["counts"]
-    return int(counts["total"] - counts["queued"] - counts["running"])
+        return Counter()
+    return Counter(job["counts"] if job["kind"] == "identify" else {})
+
+
+def ended(found: Counter[str]) -> int:
+    return found["total"] - found["queued"] - found["running"]
 
 
 def kill(place: Place, name: str, how: Callable[[int], None]) -> None:
@@ -51,39 +81,48 @@ def kill(place: Place, name: str, how: Callable[[int], None]) -> None:
 @pytest.mark.chaos
 @pytest.mark.xdist_group("chaos")
 def test_a_match_outlives_the_death_of_each_part(
-    place: Place, archive: Path, sample: Sample, tmp_path: Path
+    place: Place, many_photos: Path, sample: Sample, tmp_path: Path
 ) -> None:
-    serving = place.start("up")
+    serving = place.start("up", FACEBATCH_WORKERS="2")
     wait_for(lambda: (view := place.view()) is not None and view.phase == "ready")
     view = place.view()
     assert view
     out = tmp_path / "result.jsonl"
-    folders = ("--people", sample.people_dir, "--photos", archive)
+    folders = ("--people", sample.people_dir, "--photos", many_photos)
     matching = place.start("match", *folders, "--out", out)
 
     def kill_valkey_and_its_data(pid: int) -> None:
+        # Nobody starts it again until the worker has done what it had taken.
+        serving.send_signal(signal.SIGSTOP)
         kill_group(pid)
         shutil.rmtree(place.home.valkey)
+        time.sleep(AWAY_S)
+        serving.send_signal(signal.SIGCONT)
 
     kills = (
-        (10, "worker", kill_group),
-        (45, "valkey", kill_valkey_and_its_data),
-        (80, "postgresql", kill_group),
-        (110, "seaweedfs", kill_group),
-        (140, "web", kill_group),
-        (160, "dispatcher", kill_group),
-        (170, "reconciler", kill_group),
+        ("worker", kill_group),
+        ("valkey", kill_valkey_and_its_data),
+        ("postgresql", kill_group),
+        ("seaweedfs", kill_group),
+        ("web", kill_group),
+        ("dispatcher", kill_group),
+        ("reconciler", kill_group),
     )
-    for after, name, how in kills:
-        wait_for(lambda after=after: ended(view.api_url) >= after)
+    for number, (name, how) in enumerate(kills, start=1):
+
+        def under_way(so_many: int = number * BETWEEN) -> bool:
+            found = counts(view.api_url)
+            return ended(found) >= so_many and found["queued"] > 0
+
+        wait_for(under_way)
         assert matching.poll() is None, matching.communicate()
         kill(place, name, how)
     _, said = matching.communicate(timeout=300)
     assert matching.returncode == 0, said
 
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    expected = sorted(str(path.relative_to(archive)) for path in archive.rglob("*.png"))
-    assert len(expected) == ARCHIVED
+    expected = sorted(str(path.relative_to(many_photos)) for path in many_photos.rglob("*.jpg"))
+    assert len(expected) == PHOTOS
     assert sorted(line["photo"] for line in lines) == expected
     assert {line["status"] for line in lines} == {"done"}
     assert all(line["photo"].split("/")[1].startswith(line["subject"]) for line in lines)
