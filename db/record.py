@@ -9,14 +9,13 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, u
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.faces import face_values, quality_values
+from db.faces import face_values
 from db.jobs import finish_if_complete
 from db.ledger import Claim
 from db.models import Embedding, Extraction, Face, Item, Job, Subject, Template
 from db.search import Near
 from db.states import ItemState
 from db.subjects import insert_subject
-from pipeline.face_limits import NO_LIMITS
 from pipeline.faces import Face as FoundFace
 from pipeline.faces import PhotoFaces
 
@@ -65,7 +64,6 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     held = _lock_held(session, [outcome.claim for outcome in outcomes])
     mine = [outcome for outcome in outcomes if outcome.claim.item_id in held]
     known = _extractions(session, mine)
-    _keep_qualities(session, mine)
     mine = [_enrolled(session, outcome, known) for outcome in mine]
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
@@ -179,27 +177,6 @@ def _insert_faces(
             for face_id, face in zip(face_ids, faces, strict=True)
         ],
     )
-
-
-def _keep_qualities(session: Session, outcomes: Sequence[Outcome]) -> None:
-    """Writes the qualities of faces of the time before they were kept, where they are known now."""
-    found = {
-        outcome.claim.extraction_id: outcome.faces
-        for outcome in outcomes
-        if outcome.faces and outcome.claim.extraction_id and outcome.claim.limits != NO_LIMITS
-    }
-    if not found:
-        return
-    rows = session.execute(
-        select(Face.id, Face.extraction_id, Face.ordinal)
-        .where(Face.extraction_id.in_(found), Face.quality.is_(None))
-        .order_by(Face.id)
-        # NO KEY: whoever writes candidates of these faces meanwhile need not wait.
-        .with_for_update(key_share=True)
-    ).all()
-    for row in rows:
-        quality = found[row.extraction_id].faces[row.ordinal].quality
-        session.execute(update(Face).where(Face.id == row.id).values(quality_values(quality)))
 
 
 def _enrolled(

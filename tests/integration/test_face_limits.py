@@ -83,6 +83,13 @@ def count(kit: Kit, table: type) -> int:
         return session.scalars(select(func.count()).select_from(table)).one()
 
 
+def forget_qualities(kit: Kit) -> None:
+    """Makes the faces those of the time before qualities were kept."""
+    columns = ("quality", "quality_limit", "sharpness", "width_px", "yaw", "pitch", "roll")
+    with transaction(kit.database) as session:
+        session.execute(text(f"UPDATE face SET {', '.join(f'{one} = NULL' for one in columns)}"))
+
+
 def test_what_was_found_is_read_back_as_it_was(kit: Kit) -> None:
     extraction_id = show(kit, "p", THREE, rotation=270)
     with transaction(kit.database) as session:
@@ -257,6 +264,40 @@ def test_the_largest_face_is_the_largest_of_those_that_pass(
         multiple_faces=MultipleFaces.LARGEST,
     )  # fmt: skip
     assert [(one.ordinal, one.enrolled) for one in row.faces] == [(0, False), (1, True)]
+
+
+def test_an_unknown_quality_passes_only_where_none_is_asked_for(
+    kit: Kit, context: WorkerContext
+) -> None:
+    show(kit, "p", THREE)
+    forget_qualities(kit)
+    any_quality = kit.job(item("a", "p"))
+    some_quality = kit.job(item("b", "p"), limits=FaceLimits(min_quality=0.01))
+    # Of the untrimmed width nothing is known: the boxes are half as wide.
+    wide = kit.job(item("c", "p"), limits=FaceLimits(min_face_px=60))
+    run(kit, context)
+    row = only_item(kit, any_quality)
+    assert [one.quality for one in row.faces] == [None] * 3
+    assert (row.state, row.faces_left_out) == (ItemState.DONE, 0)
+    row = only_item(kit, some_quality)
+    assert (row.state, row.faces, row.faces_left_out) == (ItemState.NO_FACE, (), 3)
+    assert [one.ordinal for one in only_item(kit, wide).faces] == [1, 2]
+
+
+def test_an_enrolment_of_an_unknown_quality_says_so(kit: Kit, context: WorkerContext) -> None:
+    show(kit, "p", [GOOD])
+    forget_qualities(kit)
+    gallery_id = kit.gallery()
+    job_id = kit.job(
+        item("p", subject_id=kit.subject(gallery_id, "anna")),
+        kind=JobKind.ENROL,
+        gallery_id=gallery_id,
+        limits=FaceLimits(min_quality=0.5),
+    )
+    run(kit, context)
+    row = only_item(kit, job_id)
+    assert row.error_code == "quality_too_low"
+    assert "found before qualities were kept" in (row.error_detail or "")
 
 
 def test_each_page_of_results_goes_by_the_limits(kit: Kit, context: WorkerContext) -> None:

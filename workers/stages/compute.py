@@ -12,9 +12,8 @@ from db.retry import retrying
 from db.search import Near, nearest
 from db.session import transaction
 from db.states import ItemState, JobKind, MultipleFaces
-from pipeline.face_limits import NO_LIMITS, FaceLimits
+from pipeline.face_limits import FaceLimits
 from pipeline.faces import Box, Face, PhotoFaces
-from pipeline.measuring import measured
 from workers.context import WorkerContext
 from workers.stages.extract import Extracted, PhotoId, extract
 from workers.stages.lease import Lease
@@ -35,29 +34,13 @@ def _extracted(
     known = _known(context, claims)
     fresh: dict[PhotoId, Claim] = {}
     for claim in claims:
-        if not _suffices(claim, known.get(claim.extraction_id or 0)):
+        if (claim.extraction_id or 0) not in known:
             fresh.setdefault(claim.photo_id, claim)
     by_photo = extract(context, fresh.values(), lease)
     return {
-        claim.item_id: _joined(known.get(claim.extraction_id or 0), by_photo.get(claim.photo_id))
+        claim.item_id: known.get(claim.extraction_id or 0) or by_photo[claim.photo_id]
         for claim in claims
     }
-
-
-def _suffices(claim: Claim, known: PhotoFaces | None) -> bool:
-    """Whether what an earlier job found will do: limits want qualities, which old faces lack."""
-    if known is None:
-        return False
-    return claim.limits == NO_LIMITS or all(face.quality for face in known.faces)
-
-
-def _joined(known: PhotoFaces | None, anew: Extracted | None) -> Extracted:
-    """What is known of a photo by now; where it cannot be searched once more, that it cannot."""
-    if known and isinstance(anew, PhotoFaces):
-        return measured(known, anew)
-    extracted = anew or known
-    assert extracted is not None  # noqa: S101 - what does not suffice was searched.
-    return extracted
 
 
 def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, PhotoFaces]:
