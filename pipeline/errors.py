@@ -54,6 +54,12 @@ class FileTooLargeError(PhotoError):
     code = "file_too_large"
 
 
+class PhotoCrashedError(PhotoError):
+    """Computing this photo failed in a way that nobody foresaw."""
+
+    code = "internal_error"
+
+
 class EngineUnknownError(FaceBatchError):
     """No engine has this name and version."""
 

@@ -16,9 +16,10 @@ from types import FrameType
 from cli.embedding.filling import rows_of
 from cli.embedding.messages import Done, Orders, Ready, Task
 from cli.scan import open_photo
+from pipeline.batching import embed_each
 from pipeline.engine import Engine
-from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
-from pipeline.faces import DetectedPhoto
+from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoCrashedError, PhotoError
+from pipeline.faces import DetectedPhoto, PhotoFaces
 from pipeline.loader import import_engine, load_engine
 from workers.memory import return_large_blocks
 
@@ -27,12 +28,6 @@ class UnreadableFileError(PhotoError):
     """The system does not let us read the file."""
 
     code = "unreadable"
-
-
-class CrashedError(PhotoError):
-    """Computing this photo failed in a way that nobody foresaw."""
-
-    code = "internal_error"
 
 
 class Worker:
@@ -44,17 +39,25 @@ class Worker:
 
     def done(self, task: Task) -> Done:
         """Detects photo by photo, then embeds the faces of all of them together."""
-        numbers: list[int] = []
-        detected: list[DetectedPhoto] = []
+        detected: dict[int, DetectedPhoto] = {}
         failed: list[tuple[int, str]] = []
         for number, photo in enumerate(task.photos, task.first):
             try:
-                detected.append(self._detect(photo))
-                numbers.append(number)
+                detected[number] = self._detect(photo)
             except PhotoError as exc:
                 failed.append((number, exc.code))
-        rows = rows_of(numbers, self._engine.embed(detected), self._engine.spec.dimension)
-        return Done(first=task.first, photo_count=len(task.photos), rows=rows, failed=failed)
+        embedded: dict[int, PhotoFaces] = {}
+        each = embed_each(self._engine, [*detected.values()])
+        for number, faces in zip(detected, each, strict=True):
+            if isinstance(faces, Exception):
+                traceback.print_exception(faces)
+                failed.append((number, PhotoCrashedError.code))
+            else:
+                embedded[number] = faces
+        rows = rows_of([*embedded], [*embedded.values()], self._engine.spec.dimension)
+        return Done(
+            first=task.first, photo_count=len(task.photos), rows=rows, failed=sorted(failed)
+        )
 
     def _detect(self, photo: str) -> DetectedPhoto:
         data = _read(self._orders.photos_dir / photo, self._orders.max_file_bytes)
@@ -65,7 +68,7 @@ class Worker:
             raise
         except Exception as exc:  # The border of one photo: it must not take its neighbours along.
             traceback.print_exc()
-            raise CrashedError("the photo could not be computed") from exc
+            raise PhotoCrashedError("the photo could not be computed") from exc
 
     def _wanted(self, photo: DetectedPhoto) -> DetectedPhoto:
         """Without the faces that nobody asked for; what they would cost to embed is saved."""

@@ -96,6 +96,7 @@ def test_the_order_is_that_of_the_paths_whatever_the_number_of_processes(
 def test_photos_that_fail_are_listed_and_stop_nothing(tree: Tree, photos: Path) -> None:
     paint(photos / "good.png")
     paint(photos / "unforeseen.png", width=19)
+    paint(photos / "deep.png", red=251)
     (photos / "text.jpg").write_text("no image")
     (photos / "empty.jpg").touch()
     (photos / "gone.jpg").symlink_to(photos / "absent")
@@ -111,6 +112,7 @@ def test_photos_that_fail_are_listed_and_stop_nothing(tree: Tree, photos: Path) 
     failed = dict(zip(arrays["failed_photo"].tolist(), arrays["failed_code"].tolist(), strict=True))
     assert failed == {
         "cut.png": "image_truncated",
+        "deep.png": "internal_error",
         "empty.jpg": "empty_file",
         "gone.jpg": "unreadable",
         "text.jpg": "not_an_image",
@@ -118,9 +120,11 @@ def test_photos_that_fail_are_listed_and_stop_nothing(tree: Tree, photos: Path) 
     }
     lines = done.stderr.splitlines()
     assert f"facebatch: 1 file in {photos} is no photo and was left out" in lines
-    assert lines[-6] == f"facebatch: 1 face of 6 photos is in {out}"
-    assert lines[-5:] == [f"facebatch: {photo} failed: {code}" for photo, code in failed.items()]
+    assert lines[-7] == f"facebatch: 1 face of 7 photos is in {out}"
+    told = [f"facebatch: {photo} failed: {code}" for photo, code in failed.items()]
+    assert lines[-6:-1] == told[:5]
     assert "nobody foresaw this" in done.stderr
+    assert "this red cannot be embedded" in done.stderr
 
 
 def test_many_failures_are_counted(tree: Tree, photos: Path) -> None:

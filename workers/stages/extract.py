@@ -17,9 +17,15 @@ import structlog
 from db.errors import ObjectMissingError
 from db.ledger import Claim
 from db.retry import retrying
-from pipeline.batching import EmbedBatches
+from pipeline.batching import EmbedBatches, embed_each
 from pipeline.engine import Engine
-from pipeline.errors import EngineUnknownError, FaceBatchError, ModelFileError, PhotoError
+from pipeline.errors import (
+    EngineUnknownError,
+    FaceBatchError,
+    ModelFileError,
+    PhotoCrashedError,
+    PhotoError,
+)
 from pipeline.faces import DetectedPhoto, PhotoFaces
 from pipeline.loader import load_engine
 from pipeline.photo import Photo
@@ -48,12 +54,6 @@ class EngineVersionError(FaceBatchError):
     """The job was made for a version of the engine that this worker does not have."""
 
     code = "engine_version_unknown"
-
-
-class PhotoCrashedError(PhotoError):
-    """Computing this photo failed in a way that nobody foresaw."""
-
-    code = "internal_error"
 
 
 _ENDS_A_PHOTO = (
@@ -162,29 +162,15 @@ def _detected(task: _Task, fetched: Future[Photo]) -> DetectedPhoto:
     return detected
 
 
-def _embedded(batch: _Batch) -> dict[PhotoId, Extracted]:
-    """The faces of the batch's photos, or their errors.
-
-    Where it fails as a whole, each photo is tried alone: which one it was that cannot be embedded,
-    an embedder does not say, and it must not take the others along.
-    """
+def _embedded(batch: _Batch) -> Iterator[tuple[PhotoId, Extracted]]:
     if not batch:
-        return {}
-    engine = batch[0][0].engine
-    try:
-        embedded = engine.embed([photo for _, photo in batch])
-    except Exception:
-        log.exception("batch_crashed", photos=len(batch))
-        return {task.claim.photo_id: _embedded_alone(task, photo) for task, photo in batch}
-    return {task.claim.photo_id: faces for (task, _), faces in zip(batch, embedded, strict=True)}
-
-
-def _embedded_alone(task: _Task, photo: DetectedPhoto) -> Extracted:
-    try:
-        (faces,) = _guarded(task, lambda: task.engine.embed([photo]))
-    except _ENDS_A_PHOTO as exc:
-        return Failure.of(exc)
-    return faces
+        return
+    each = embed_each(batch[0][0].engine, [photo for _, photo in batch])
+    for (task, _), faces in zip(batch, each, strict=True):
+        if isinstance(faces, Exception):
+            yield task.claim.photo_id, Failure.of(_crashed(task, faces))
+        else:
+            yield task.claim.photo_id, faces
 
 
 def _guarded(task: _Task, make: Callable[[], Made]) -> Made:
@@ -194,5 +180,9 @@ def _guarded(task: _Task, make: Callable[[], Made]) -> Made:
     except FaceBatchError:
         raise
     except Exception as exc:
-        log.exception("photo_crashed", item_id=task.claim.item_id)
-        raise PhotoCrashedError("the photo could not be computed; the log has the cause") from exc
+        raise _crashed(task, exc) from exc
+
+
+def _crashed(task: _Task, error: Exception) -> PhotoCrashedError:
+    log.error("photo_crashed", item_id=task.claim.item_id, exc_info=error)
+    return PhotoCrashedError("the photo could not be computed; the log has the cause")
