@@ -9,10 +9,7 @@ from typing import Any
 from sqlalchemy import Select, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from db.errors import (
-    EmptyJobError,
-    JobNotFoundError,
-)
+from db.errors import EmptyJobError, JobNotFoundError
 from db.galleries import gallery_model
 from db.ids import new_id
 from db.models import Event, Item, Job, Model

@@ -8,6 +8,20 @@ from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
+TRANSPORT_OPTIONS = {
+    # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
+    # an acknowledgement that Redis is not there to take would hold its place for good: a
+    # worker with as many of them as it may have messages would never ask for another.
+    "ack_emulation": False,
+    "socket_keepalive": True,
+    "socket_connect_timeout": 5,
+    # Longer than any answer takes, the one second for which a worker waits for a message
+    # included. Without it, a Redis that hangs takes dispatcher and workers with it.
+    "socket_timeout": 5,
+    # A Redis that was replaced is noticed at the next check, not at the next message.
+    "health_check_interval": 5,
+}
+"""What kombu is told of Redis."""
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -41,19 +55,7 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=5,
-        broker_transport_options={
-            # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
-            # an acknowledgement that Redis is not there to take would hold its place for good: a
-            # worker with as many of them as it may have messages would never ask for another.
-            "ack_emulation": False,
-            "socket_keepalive": True,
-            "socket_connect_timeout": 5,
-            # Longer than any answer takes, the one second for which a worker waits for a message
-            # included. Without it, a Redis that hangs takes dispatcher and workers with it.
-            "socket_timeout": 5,
-            # A Redis that was replaced is noticed at the next check, not at the next message.
-            "health_check_interval": 5,
-        },
+        broker_transport_options=TRANSPORT_OPTIONS,
         # Nobody asks our workers anything over Redis, and its channels are one thing less to break.
         worker_enable_remote_control=False,
         worker_send_task_events=False,

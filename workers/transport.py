@@ -29,5 +29,8 @@ class Transport(redis.Transport):
 
 
 def use_transport() -> None:
-    """Makes kombu take it for Redis, with TLS or without."""
+    """Makes kombu take it for Redis, with TLS or without.
+
+    By its aliases and not by Celery's `broker_transport`, which would lose the TLS of `rediss`.
+    """
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))

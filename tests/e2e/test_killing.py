@@ -120,16 +120,21 @@ def test_a_match_outlives_the_death_of_each_part(
     _, said = matching.communicate(timeout=300)
     assert matching.returncode == 0, said
 
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    expected = sorted(str(path.relative_to(many_photos)) for path in many_photos.rglob("*.jpg"))
-    assert len(expected) == PHOTOS
-    assert sorted(line["photo"] for line in lines) == expected
-    assert {line["status"] for line in lines} == {"done"}
-    assert all(line["photo"].split("/")[1].startswith(line["subject"]) for line in lines)
+    every_photo_is_matched(out, many_photos)
     ledger_is_whole(place, view.parts[0].address)
     serving.send_signal(signal.SIGTERM)
     serving.communicate(timeout=60)
     assert place.leftovers() == []
+
+
+def every_photo_is_matched(out: Path, photos: Path) -> None:
+    """One line a photo, each with the person that it shows."""
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    expected = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.jpg"))
+    assert len(expected) == PHOTOS
+    assert sorted(line["photo"] for line in lines) == expected
+    assert {line["status"] for line in lines} == {"done"}
+    assert all(line["photo"].split("/")[1].startswith(line["subject"]) for line in lines)
 
 
 def ledger_is_whole(place: Place, address: str) -> None:
