@@ -92,7 +92,7 @@ def _objects(text: str) -> list[dict]:
 def test_the_quickstarts_example_works_when_pasted(demo: Place) -> None:
     (script,) = blocks(QUICKSTART, "python")
     lines = python(here(script, demo)).splitlines()
-    assert "obama_and_biden.jpg done 2 faces" in lines
+    assert "obama_and_biden.jpg done faces: 2" in lines
 
 
 def test_the_readme_shows_the_demos_real_output(demo: Place) -> None:
