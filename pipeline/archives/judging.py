@@ -57,10 +57,15 @@ def is_item(entry: Entry) -> bool:
     photo by its name; and what macOS adds to an archive, which no folder has.
     """
     folders, _, file = entry.name.rpartition("/")
-    if is_hidden(file) or not (calls_itself_photo(file) or calls_itself_archive(file)):
+    if _is_passed_over(file) or not (calls_itself_photo(file) or calls_itself_archive(file)):
         return False
     parts = folders.split("/")
-    return parts[0] != _MAC_FOLDER and not any(is_hidden(part) and part != ".." for part in parts)
+    return parts[0] != _MAC_FOLDER and not any(map(_is_passed_over, parts))
+
+
+def _is_passed_over(part: str) -> bool:
+    """Whether a part of a path is hidden. Two dots are not, they lead elsewhere."""
+    return is_hidden(part) and part.partition("\\")[0] != ".."
 
 
 def flaw(entry: Entry, limits: ArchiveLimits) -> PhotoError | None:

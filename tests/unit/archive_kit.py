@@ -132,7 +132,7 @@ def archive(
 
     With `end64`, even an empty one, it ends as ZIP64. `between` stands behind the directory.
     """
-    data, directory = b"", b""
+    data, directory = bytearray(), bytearray()
     for file in files:
         directory += file.central_record(len(data))
         data += file.local_record()
@@ -142,7 +142,7 @@ def archive(
     if end64 is not None:
         data += end64_records(len(data), numbers | end64, locator or {}, more64)
         numbers |= {"here": 0xFFFF, "entries": 0xFFFF, "size": 0xFFFF_FFFF, "offset": 0xFFFF_FFFF}
-    return data + end_record(comment, **(numbers | (end or {})))
+    return bytes(data) + end_record(comment, **(numbers | (end or {})))
 
 
 def usual(
