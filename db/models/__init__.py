@@ -1,0 +1,25 @@
+"""The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
+
+from db.models.base import Base
+from db.models.jobs import Candidate, Event, Item, Job
+from db.models.people import Gallery, Model, Subject, Template, Tenant
+from db.models.photos import DoomedObject, Embedding, Extraction, Face, Photo, Upload
+
+__all__ = [
+    "Base",
+    "Candidate",
+    "DoomedObject",
+    "Embedding",
+    "Event",
+    "Extraction",
+    "Face",
+    "Gallery",
+    "Item",
+    "Job",
+    "Model",
+    "Photo",
+    "Subject",
+    "Template",
+    "Tenant",
+    "Upload",
+]
