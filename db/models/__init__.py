@@ -1,11 +1,12 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 from db.models.base import Base
-from db.models.jobs import Candidate, Event, Item, Job
+from db.models.jobs import Candidate, Event, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
-from db.models.photos import DoomedObject, Embedding, Extraction, Face, Photo, Upload
+from db.models.photos import Archive, DoomedObject, Embedding, Extraction, Face, Photo, Upload
 
 __all__ = [
+    "Archive",
     "Base",
     "Candidate",
     "DoomedObject",
@@ -16,8 +17,10 @@ __all__ = [
     "Gallery",
     "Item",
     "Job",
+    "JobGallery",
     "Model",
     "Photo",
+    "Source",
     "Subject",
     "Template",
     "Tenant",

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
 from db.columns import NAMING, one_of
-from db.states import ItemState, JobKind, JobState, MultipleFaces
+from db.states import ItemState, JobKind, JobState, MultipleFaces, SourceKind, SourceState
 
 
 class Base(DeclarativeBase):
@@ -24,4 +24,6 @@ class Base(DeclarativeBase):
         JobState: one_of(JobState, "state"),
         ItemState: one_of(ItemState, "state"),
         MultipleFaces: one_of(MultipleFaces, "multiple_faces"),
+        SourceKind: one_of(SourceKind, "kind"),
+        SourceState: one_of(SourceState, "state"),
     }

@@ -6,6 +6,7 @@ from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
+    Index,
     LargeBinary,
     SmallInteger,
     UniqueConstraint,
@@ -31,17 +32,67 @@ class Upload(Base):
     created_at: Mapped[Created] = mapped_column(index=True)
 
 
-class Photo(Base):
-    """A submitted file, known by its SHA-256; the bytes lie in the bucket."""
+class Archive(Base):
+    """An object of ours that holds many photos. It goes when the last of them and its source go."""
 
-    __tablename__ = "photo"
-    __table_args__ = (UniqueConstraint("tenant_id", "id"), UniqueConstraint("tenant_id", "sha256"))
+    __tablename__ = "archive"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"),)
 
     id: Mapped[UuidId]
     tenant_id: Mapped[TenantId]
-    sha256: Mapped[bytes] = mapped_column(LargeBinary)
-    size_bytes: Mapped[int]
     object_key: Mapped[str] = mapped_column(unique=True)
+    size_bytes: Mapped[int]
+    created_at: Mapped[Created]
+
+
+class Photo(Base):
+    """A submitted file, known by its SHA-256, and where in which object its bytes lie.
+
+    An object of ours holds it alone, or is an `archive`. One in a bucket with a name stays its
+    owner's: we read it and never delete it.
+    """
+
+    __tablename__ = "photo"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("tenant_id", "sha256"),
+        belongs_to("archive", "archive_id", "NO ACTION"),
+        Index(None, "archive_id", postgresql_where=text("archive_id IS NOT NULL")),
+        Index(
+            "uq_photo_own_object",
+            "object_key",
+            unique=True,
+            postgresql_where=text("bucket IS NULL AND archive_id IS NULL"),
+        ),
+        Index(
+            "ix_photo_foreign_object",
+            *("tenant_id", "bucket", "object_key"),
+            postgresql_where=text("bucket IS NOT NULL AND entry_offset IS NULL"),
+        ),
+        CheckConstraint("bucket IS NULL OR archive_id IS NULL", name="owner"),
+        CheckConstraint("archive_id IS NULL OR entry_offset IS NOT NULL", name="archive"),
+        CheckConstraint(
+            "num_nulls(entry_offset, entry_packed_bytes, entry_method, entry_crc32) IN (0, 4)",
+            name="entry",
+        ),
+    )
+
+    id: Mapped[UuidId]
+    tenant_id: Mapped[TenantId]
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """None until somebody has read it: what is listed and not sent to us has no hash yet."""
+    size_bytes: Mapped[int]
+    bucket: Mapped[str | None]
+    """None: ours. Its objects under such a name are their owner's, even where it is ours."""
+    object_key: Mapped[str]
+    etag: Mapped[str | None]
+    """Of an object that is not ours: with another one, it is another photo."""
+    archive_id: Mapped[uuid.UUID | None]
+    entry_offset: Mapped[int | None]
+    """Where in a zip its local header begins; this and what follows is null where it is none."""
+    entry_packed_bytes: Mapped[int | None]
+    entry_method: Mapped[int | None] = mapped_column(SmallInteger)
+    entry_crc32: Mapped[int | None]
     created_at: Mapped[Created]
 
 
@@ -72,6 +123,8 @@ class Extraction(Base):
     model_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("model.id"))
     width_px: Mapped[int]
     height_px: Mapped[int]
+    taken_at: Mapped[str | None]
+    """When the photo was taken, as its camera wrote it: ISO 8601, mostly without a zone."""
     rotation: Mapped[int] = mapped_column(SmallInteger, default=0, server_default=text("0"))
     """Degrees clockwise by which the photo had to be turned for its faces to be found."""
     created_at: Mapped[Created]
