@@ -59,5 +59,45 @@ class MultipleFaces(enum.StrEnum):
     """The face with the largest box is enrolled."""
 
 
+class JobPriority(enum.IntEnum):
+    """Whose photos go first. Within one priority, tenants take turns."""
+
+    INTERACTIVE = 0
+    """Somebody is waiting for the answer."""
+    NORMAL = 1
+    """What a job has that says nothing."""
+    LOW = 2
+    """Whenever nothing else waits."""
+
+
+class SourceKind(enum.StrEnum):
+    """Where a job's photos come from, when they do not come one by one."""
+
+    ARCHIVE = "archive"
+    """The entries of a zip."""
+    PREFIX = "prefix"
+    """The objects of a bucket below a prefix."""
+    MANIFEST = "manifest"
+    """The objects that an NDJSON file names, a line each."""
+    JOB = "job"
+    """The photos of another job."""
+
+
+class SourceState(enum.StrEnum):
+    """Where the listing of a source stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker lists it, and holds its lease."""
+    DONE = "done"
+    """Each of its photos is an item."""
+    FAILED = "failed"
+    """Cannot be listed, or no further; `error_code` says why."""
+    CANCELLED = "cancelled"
+    """Its job was cancelled before it was listed to its end."""
+
+
 OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
+OPEN_SOURCE_STATES = (SourceState.QUEUED, SourceState.RUNNING)

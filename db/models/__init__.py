@@ -1,0 +1,28 @@
+"""The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
+
+from db.models.base import Base
+from db.models.jobs import Candidate, Event, Item, Job, JobGallery, Source
+from db.models.people import Gallery, Model, Subject, Template, Tenant
+from db.models.photos import Archive, DoomedObject, Embedding, Extraction, Face, Photo, Upload
+
+__all__ = [
+    "Archive",
+    "Base",
+    "Candidate",
+    "DoomedObject",
+    "Embedding",
+    "Event",
+    "Extraction",
+    "Face",
+    "Gallery",
+    "Item",
+    "Job",
+    "JobGallery",
+    "Model",
+    "Photo",
+    "Source",
+    "Subject",
+    "Template",
+    "Tenant",
+    "Upload",
+]
