@@ -1,5 +1,6 @@
 """What a worker's main process does for its children: ends those that hang, and all at a stop."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -10,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import structlog
+from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
@@ -49,6 +51,8 @@ class Children:
         """Looks after them from now on. Children inherit the handler and not the timer."""
         signal.signal(signal.SIGALRM, self._tick)
         signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
+        # Python lets go of its handlers when it ends, and the signal would kill it.
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def lost(self, pid: int | None, error: WorkerLostError) -> None:
         """Notes for its successor what a child has died of."""
@@ -125,8 +129,11 @@ def request_class(children: Children) -> type[Request]:
             send_failed_event: bool = True,  # noqa: FBT001, FBT002 - Celery's signature.
             return_ok: bool = False,  # noqa: FBT001, FBT002 - likewise.
         ) -> None:
-            if isinstance(exc_info.exception, WorkerLostError):
-                children.lost(self.worker_pid, exc_info.exception)
+            error = exc_info.exception
+            if isinstance(error, ExceptionWithTraceback):
+                error = error.exc
+            if isinstance(error, WorkerLostError):
+                children.lost(self.worker_pid, error)
             super().on_failure(exc_info, send_failed_event, return_ok)
 
     return ChunkRequest
