@@ -156,6 +156,12 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_ATTEMPTS",
         description="Times that a photo may take its worker down before it is set aside.",
     )
+    heartbeat_file: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_HEARTBEAT_FILE",
+        description="File that a worker, the dispatcher or the reconciler touches every second "
+        "while it is well: for whoever watches it. The local stack sets one for each of them.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
     )

@@ -18,6 +18,7 @@ from workers.children import Children, request_class
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 from workers.stages.lost import settle
+from workers.ticking import heartbeat, tick
 
 settings = load_settings().require_stores()
 app = make_celery(settings)
@@ -33,7 +34,7 @@ def _configure_logs(**_: Any) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _watch(**_: Any) -> None:
-    children.watch()
+    tick(heartbeat(settings.heartbeat_file), children.look)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

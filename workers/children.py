@@ -1,13 +1,11 @@
 """What a worker's main process does for its children: ends those that hang, and all at a stop."""
 
-import atexit
 import contextlib
 import os
 import re
 import signal
 import threading
 import time
-from types import FrameType
 from typing import Any
 
 import structlog
@@ -24,7 +22,7 @@ from db.settings import Settings
 from workers.board import Board, Left, Slot
 
 log = structlog.get_logger()
-TICK_S = 1.0
+LOOK_EVERY_S = 0.1
 HURRY_S = 2.0
 """So long after it was told to end with its last words, a process is killed."""
 FINISH_S = 6.0
@@ -36,23 +34,26 @@ END_S = 9.0
 
 
 class Children:
-    """The processes of this worker's pool, seen from their parent, which has one thread.
-
-    Its clock is a timer of the system, whose signal the main thread heeds wherever it is: also
-    while Celery looks for a Redis that is away, and fires no timer of its own.
-    """
+    """The processes of this worker's pool, seen from their parent, which has one thread."""
 
     def __init__(self, board: Board, settings: Settings) -> None:
         self._board = board
         self._settings = settings
         self._stopped_since: dict[int, float] = {}
 
-    def watch(self) -> None:
-        """Looks after them from now on. Children inherit the handler and not the timer."""
-        signal.signal(signal.SIGALRM, self._tick)
-        signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
-        # Python lets go of its handlers when it ends, and the signal would kill it.
-        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+    def look(self) -> None:
+        """Ends those that hang. To be called every second, by `tick`.
+
+        Celery's own timers stand still while it looks for a Redis that is away.
+        """
+        for slot in self._board.slots():
+            if not _runs(slot.pid):
+                continue
+            silent_s = max(slot.silent_s, self._halted_s(slot.pid))
+            if silent_s > self._settings.lease_s:
+                slot.note_fault(f"no progress for {self._settings.lease_s:g} s")
+                hurry = silent_s > self._settings.lease_s + HURRY_S
+                _kill(slot.pid, signal.SIGKILL if hurry else signal.SIGABRT)
 
     def lost(self, pid: int | None, error: WorkerLostError) -> None:
         """Notes for its successor what a child has died of."""
@@ -67,17 +68,6 @@ class Children:
             # From now on nothing is forked that could inherit what the thread does.
             threading.Thread(target=self._see_to_the_end, name="stop", daemon=True).start()
 
-    def _tick(self, _signal: int, _frame: FrameType | None) -> None:
-        """Must not log: it may have interrupted a line that is being written."""
-        for slot in self._board.slots():
-            if not _runs(slot.pid):
-                continue
-            silent_s = max(slot.silent_s, self._halted_s(slot.pid))
-            if silent_s > self._settings.lease_s:
-                slot.note_fault(f"no progress for {self._settings.lease_s:g} s")
-                hurry = silent_s > self._settings.lease_s + HURRY_S
-                _kill(slot.pid, signal.SIGKILL if hurry else signal.SIGABRT)
-
     def _halted_s(self, pid: int) -> float:
         """For how long a child has been stopped, as by SIGSTOP; 0 where it runs."""
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
@@ -91,7 +81,7 @@ class Children:
     def _see_to_the_end(self) -> None:
         began_at = time.monotonic()
         while time.monotonic() < began_at + FINISH_S and any(self._busy()):
-            time.sleep(TICK_S / 10)
+            time.sleep(LOOK_EVERY_S)
         left = [one for slot in self._busy() if (one := _ended(slot)) is not None]
         if left:
             self._release(left)
