@@ -33,7 +33,7 @@ def heartbeat(file: Path | None) -> Callable[[], None]:
 
     def beat() -> None:
         if file is not None:
-            # A full disk takes no new file. Whoever watches judges by one that is there.
+            # A full disk takes no new file, and the old one's time well.
             with contextlib.suppress(OSError):
                 file.touch()
 

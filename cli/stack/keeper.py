@@ -146,6 +146,10 @@ class Keeper:
 
     def _spawn(self) -> None:
         self.part.prepare()
+        if self.part.heartbeat is not None:
+            # So that one is missed that hangs before its first beat.
+            with contextlib.suppress(OSError):
+                self.part.heartbeat.touch()
         with _appending(self._log) as log:
             try:
                 self._process = subprocess.Popen(
@@ -196,7 +200,7 @@ class Keeper:
         try:
             beat_ns = self.part.heartbeat.stat().st_mtime_ns
         except OSError:
-            return False  # The disk was full when it wanted to make it.
+            return False  # The disk was full when it was to be made.
         if beat_ns != self._beat_ns:
             self._beat_ns, self._beat_at = beat_ns, now
         return now > self._beat_at + self.part.silence_limit_s
