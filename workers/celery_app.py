@@ -46,10 +46,6 @@ def make_celery(settings: Settings) -> Celery:
         # let Redis repeat itself (a photo that kills its worker would run for ever).
         task_acks_late=False,
         worker_prefetch_multiplier=1,
-        # A photo that hangs would keep its process for ever. Its lease runs out in any case; this
-        # gives the process back. No honest chunk takes so long, nor does any a second time: photos
-        # that ran before travel alone.
-        task_time_limit=4 * settings.lease_s,
         # Redis may come and go for as long as it likes.
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
