@@ -29,6 +29,12 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class ExportNotFoundError(NotFoundError):
+    """The job has no such export, or not any more."""
+
+    code = "export_not_found"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -83,6 +89,12 @@ class JobSealedError(ConflictError):
     """The job takes no further photos."""
 
     code = "job_sealed"
+
+
+class TooManyExportsError(ConflictError):
+    """The job has as many exports as it may have at a time."""
+
+    code = "too_many_exports"
 
 
 class EmptyJobError(ConflictError):

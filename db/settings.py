@@ -154,6 +154,13 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_ATTEMPTS",
         description="Times that a photo may take its worker down before it is set aside.",
     )
+    export_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        alias="FACEBATCH_EXPORT_DAYS",
+        description="Days after which an export that was written into the bucket is deleted.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
     )

@@ -171,6 +171,19 @@ class ObjectStore:
                 writer.abort()
                 raise
 
+    def link(self, key: str, *, file_name: str, media_type: str, valid_s: int) -> str:
+        """An address from which whoever has it gets the object, for so long, as a download."""
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{file_name}"',
+                "ResponseContentType": media_type,
+            },
+            ExpiresIn=valid_s,
+        )
+
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes the objects; one that is not there is no error."""
         for key in keys:

@@ -33,9 +33,10 @@ from PIL import (
 from pipeline.av1 import coded_pixels
 from pipeline.blame import BROKEN
 from pipeline.errors import UnsupportedFormatError
+from pipeline.exif import shot_of
 from pipeline.formats import PhotoFormat
 from pipeline.guards import exif_after_pixels, without_png_metadata
-from pipeline.shot import NOT_TOLD, Shot, shot_of
+from pipeline.shot import NOT_TOLD, Shot
 
 if TYPE_CHECKING:
     from pillow_heif import HeifFile

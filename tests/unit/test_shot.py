@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from image_kit import ORIENTATION, heic, image_file, scene
 from PIL import ExifTags, Image
 
+from pipeline.exif import shot_of
 from pipeline.photo import open_photo
 from pipeline.scene import ArrayScene, TurnedScene
-from pipeline.shot import NOT_TOLD, Shot, shot_of
+from pipeline.shot import NOT_TOLD, Shot
 
 TAKEN, FRACTION, ZONE = 0x9003, 0x9291, 0x9011
 
