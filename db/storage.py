@@ -80,6 +80,8 @@ class ObjectStore:
             aws_session_token=token.get_secret_value() if token else None,
             region_name=settings.aws_region,
             config=Config(
+                # boto3 would sign links in the old way, which is not taken everywhere.
+                signature_version="s3v4",
                 connect_timeout=3,
                 # Together less than half a lease: a bucket that hangs must not look like a worker
                 # that died.

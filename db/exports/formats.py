@@ -42,8 +42,13 @@ class Wanted:
     @property
     def file_name(self) -> str:
         """What a browser calls the file."""
-        suffix = "xmp.zip" if self.format is ExportFormat.XMP else self.format.value
-        return f"{self.job_id}.{suffix}"
+        return file_name(self.job_id, self.format)
+
+
+def file_name(job_id: uuid.UUID, export_format: ExportFormat) -> str:
+    """What a browser calls the file."""
+    suffix = "xmp.zip" if export_format is ExportFormat.XMP else export_format.value
+    return f"{job_id}.{suffix}"
 
 
 def export_chunks(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.errors import ExportNotFoundError, TooManyExportsError
-from db.exports.formats import Wanted
+from db.exports.formats import Wanted, file_name
 from db.ids import new_id
 from db.jobs import get_job, lock_job
 from db.models import Export
@@ -41,6 +41,11 @@ class ExportView:
     created_at: dt.datetime
     finished_at: dt.datetime | None
     expires_at: dt.datetime
+
+    @property
+    def file_name(self) -> str:
+        """What a browser calls the file."""
+        return file_name(self.job_id, self.format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
