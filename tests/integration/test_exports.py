@@ -9,20 +9,19 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pyarrow.parquet as pq
 import pytest
 from api_kit import NOWHERE, Api, refused
+from exports_kit import asked_for, context_of, export
 from ledger_kit import Kit
 from results_kit import identified
 from sqlalchemy import text
 
-from db.exports.queue import claim_export, dispatch_exports
 from db.session import transaction
 from db.settings import Settings
 from workers.context import WorkerContext
-from workers.reconciler import Reconciler
 from workers.stages.exporting import write_export
 
 N_PHOTOS = 333
@@ -31,7 +30,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
-    context = WorkerContext.from_settings(settings)
+    context = context_of(settings)
     yield context
     context.database.dispose()
 
@@ -42,21 +41,10 @@ def streamed(api: Api, job: uuid.UUID, wanted: str) -> str:
     return answer.text
 
 
-def asked_for(api: Api, job: uuid.UUID, **wanted: Any) -> str:
-    answer = api.post(f"/v1/jobs/{job}/exports", json=wanted)
-    assert answer.status_code == 202, answer.text
-    assert answer.json["state"] == "queued"
-    return str(answer.json["id"])
-
-
-def export(api: Api, job: uuid.UUID, export_id: str) -> dict[str, Any]:
-    return dict(api.get(f"/v1/jobs/{job}/exports/{export_id}").json)
-
-
 def in_bucket(context: WorkerContext, api: Api, job: uuid.UUID, **wanted: Any) -> bytes:
     """An export that a worker writes, fetched through its link as anybody would."""
     export_id = asked_for(api, job, **wanted)
-    write_export(context, uuid.UUID(export_id))
+    write_export(context, export_id)
     done = export(api, job, export_id)
     assert (done["state"], done["job_ended"]) == ("done", True)
     with urllib.request.urlopen(done["url"]) as answer:
@@ -218,7 +206,7 @@ def test_sidecars_without_unknown_faces_tell_of_nobody_else(
         regions = [
             one
             for name in archive.namelist()
-            for one in ElementTree.fromstring(archive.read(name)).iter(f"{MWG}Type")
+            for one in ET.fromstring(archive.read(name)).iter(f"{MWG}Type")
         ]
         both[unknown] = len(regions)
     lines = [json.loads(line) for line in streamed(api, job, "jsonl").splitlines()]
@@ -245,7 +233,7 @@ def test_a_job_that_runs_is_exported_as_far_as_it_is(
     assert answer.headers["Facebatch-Job-State"] == "running"
     assert [json.loads(one)["status"] for one in answer.text.splitlines()][-1] == "queued"
     export_id = asked_for(api, job, format="jsonl")
-    write_export(context, uuid.UUID(export_id))
+    write_export(context, export_id)
     assert export(api, job, export_id)["job_ended"] is False
 
 
@@ -278,47 +266,3 @@ def test_a_job_that_is_deleted_on_the_way_breaks_its_export_off(api: Api, local:
     assert api.delete(f"/v1/jobs/{job}").status_code == 204
     with pytest.raises(Exception, match="no such job"):
         next(chunks)
-
-
-# ---------------------------------------------------------------- workers that die
-
-
-def claimed(context: WorkerContext, export_id: str, *, lease_s: float = 60.0) -> Any:
-    with transaction(context.database) as session:
-        return claim_export(session, uuid.UUID(export_id), lease_s=lease_s, max_attempts=3)
-
-
-def reconciled(settings: Settings, context: WorkerContext) -> None:
-    Reconciler(settings, context.database, context.store).reconcile()
-
-
-def due(context: WorkerContext) -> list[str]:
-    with transaction(context.database) as session:
-        return [str(one) for one in dispatch_exports(session, in_flight=1)]
-
-
-def test_an_export_whose_worker_died_is_written_by_the_next(
-    api: Api, local: Kit, context: WorkerContext, settings: Settings
-) -> None:
-    job = identified(local, 700)
-    export_id = asked_for(api, job, format="jsonl")
-    assert due(context) == [export_id]
-    dead = claimed(context, export_id, lease_s=0.0)
-    # It got as far as a part in the bucket.
-    writer = context.store._client.create_multipart_upload(
-        Bucket=settings.s3_bucket, Key=dead.object_key
-    )
-    assert writer["UploadId"]
-    assert claimed(context, export_id) is not None or True
-    with transaction(context.database) as session:
-        session.execute(text("UPDATE export SET lease_until = now() - interval '1 s'"))
-    reconciled(settings, context)
-    assert export(api, job, export_id)["state"] == "queued"
-    assert due(context) == [export_id]
-    write_export(context, uuid.UUID(export_id))
-    assert export(api, job, export_id)["state"] == "done"
-    uploads = context.store._client.list_multipart_uploads(
-        Bucket=settings.s3_bucket, Prefix=dead.folder
-    )
-    assert uploads.get("Uploads", []) == []
-    assert len(list(context.store.keys(dead.folder))) == 1
