@@ -103,6 +103,12 @@ class EmptyJobError(ConflictError):
     code = "job_empty"
 
 
+class ExportLostError(FaceBatchError):
+    """The export took its worker down too often."""
+
+    code = "export_lost"
+
+
 class UnavailableError(FaceBatchError):
     """A store does not answer; trying again later will help."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import ARRAY, Text, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from db import nudge
-from db.errors import ExportNotFoundError, TooManyExportsError
+from db.errors import ExportLostError, ExportNotFoundError, TooManyExportsError
 from db.exports.formats import Wanted, file_name
 from db.ids import new_id
 from db.jobs import get_job, lock_job
@@ -222,7 +222,7 @@ _REQUEUE_EXPIRED = text("""
 """)
 _SET_ASIDE = text("""
     UPDATE export
-    SET state = 'failed', lease_until = NULL, finished_at = now(), error_code = 'export_lost',
+    SET state = 'failed', lease_until = NULL, finished_at = now(), error_code = :code,
         error_detail = 'the worker that wrote it died too often; ask for it again'
     WHERE state = 'running' AND lease_until < now() AND attempt >= :max_attempts
 """)
@@ -253,9 +253,10 @@ def requeue_expired_exports(session: Session, *, max_attempts: int) -> int:
 
 def set_aside_exports(session: Session, *, max_attempts: int) -> int:
     """Fails exports that took their worker down `max_attempts` times; returns how many."""
-    return _count(session, _SET_ASIDE, max_attempts=max_attempts)
+    code = ExportLostError.code
+    return _count(session, _SET_ASIDE, max_attempts=max_attempts, code=code)
 
 
-def _count(session: Session, statement: Any, **values: float) -> int:
+def _count(session: Session, statement: Any, **values: float | str) -> int:
     done: Any = session.execute(statement, values)
     return int(done.rowcount)
