@@ -162,6 +162,13 @@ class Settings(BaseSettings):
         description="File that a worker, the dispatcher or the reconciler touches every second "
         "while it is well: for whoever watches it. The local stack sets one for each of them.",
     )
+    export_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        alias="FACEBATCH_EXPORT_DAYS",
+        description="Days after which an export that was written into the bucket is deleted.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
     )

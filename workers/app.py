@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +14,11 @@ from celery.signals import setup_logging, worker_init, worker_process_init, work
 from db.logs import configure_logs
 from db.settings import load_settings
 from workers.board import Board, Slot
-from workers.celery_app import PROCESS_CHUNK, make_celery
+from workers.celery_app import EXPORT_LIMIT_S, PROCESS_CHUNK, WRITE_EXPORT, make_celery
 from workers.children import Children, request_class
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.exporting import write_export
 from workers.stages.lost import settle
 from workers.ticking import heartbeat, tick
 
@@ -73,3 +75,10 @@ def process_chunk_task(item_ids: list[int]) -> None:
     (context,) = _contexts
     with _before_sigterm(context.slot):
         process_chunk(context, item_ids)
+
+
+@app.task(name=WRITE_EXPORT, time_limit=EXPORT_LIMIT_S)  # type: ignore[untyped-decorator]
+def write_export_task(export_id: str) -> None:
+    """Writes an export into the bucket."""
+    (context,) = _contexts
+    write_export(context, uuid.UUID(export_id))

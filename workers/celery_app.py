@@ -8,6 +8,9 @@ from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
+WRITE_EXPORT = "facebatch.write_export"
+EXPORT_LIMIT_S = 24 * 3600
+"""A million photos take minutes; each page of them keeps the lease, so nobody waits for this."""
 TRANSPORT_OPTIONS = {
     # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
     # an acknowledgement that Redis is not there to take would hold its place for good: a
@@ -67,3 +70,8 @@ def make_celery(settings: Settings) -> Celery:
 def send_chunk(app: Celery, item_ids: list[int]) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
     app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+
+
+def send_export(app: Celery, export_id: str) -> None:
+    """Tells the workers of an export to be written; raises what `send_chunk` raises."""
+    app.send_task(WRITE_EXPORT, args=[export_id], exchange="", routing_key=QUEUE, retry=False)
