@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.faces import face_values
+from db.failpoints import Failpoint, reached
 from db.jobs import finish_if_complete
 from db.ledger import Claim
 from db.models import Embedding, Extraction, Face, Item, Job, Subject, Template
@@ -68,6 +69,7 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
     _count(session, mine)
+    reached(Failpoint.RECORD_UNCOMMITTED)
     return held
 
 

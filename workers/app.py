@@ -4,6 +4,7 @@ from typing import Any
 
 from celery.signals import setup_logging, worker_process_init
 
+from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import load_settings
 from workers.celery_app import PROCESS_CHUNK, make_celery
@@ -11,6 +12,7 @@ from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 
 settings = load_settings().require_stores()
+allow_failpoints(settings)
 app = make_celery(settings)
 _contexts: list[WorkerContext] = []
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import Settings, SettingsError, load_settings
 
@@ -45,5 +46,6 @@ def run_with_settings(run: Callable[[Settings], None]) -> int:
         sys.stderr.write(f"facebatch: {exc}\n")
         return 2
     configure_logs(settings.log_level)
+    allow_failpoints(settings)
     run(settings)
     return 0

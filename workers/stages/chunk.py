@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from db.errors import UnavailableError
+from db.failpoints import Failpoint, reached
 from db.ledger import Claim, claim, release
 from db.record import Outcome, record
 from db.retry import retrying
@@ -27,6 +28,7 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     is lost either way.
     """
     settings = context.settings
+    reached(Failpoint.CHUNK_TAKEN)
     try:
         claims = retrying(lambda: _claim(context, item_ids), for_s=settings.lease_s)
     except UnavailableError as exc:
@@ -34,14 +36,17 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
         return  # Unclaimed items are sent again.
     if not claims:
         return  # Another worker got there first.
+    reached(Failpoint.CHUNK_CLAIMED)
     lease = Lease(context.database, claims, lease_s=settings.lease_s)
     try:
         outcomes = compute(context, claims, lease)
+        reached(Failpoint.CHUNK_COMPUTED)
         done = retrying(lambda: _record(context, outcomes), for_s=settings.lease_s)
     except (UnavailableError, ModelCacheError) as exc:
         log.warning("chunk_handed_back", code=exc.code, items=len(claims))
         _hand_back(context, claims)
         return
+    reached(Failpoint.CHUNK_RECORDED)
     log.info("chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done))
 
 
