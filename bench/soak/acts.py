@@ -27,7 +27,7 @@ class Act:
 def acts(items: int, rng: Random) -> list[Act]:
     """One short act; or one with the usual leases, and then one with short leases."""
     if items < LONG_ITEMS:
-        return [_short(_shuffled(1, rng), (0.2, 0.9))]
+        return [_short(_shuffled(1, rng), (0.1, 0.5))]
     return [_usual(_shuffled(1, rng)), _short(_shuffled(2, rng), (0.3, 2.5))]
 
 
