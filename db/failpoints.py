@@ -44,7 +44,7 @@ class Failpoint(enum.StrEnum):
     MESSAGE_DONE = "message_done"
     """Worker's parent: a message is about to be acknowledged."""
     RECONCILER_STEP = "reconciler_step"
-    """Reconciler: a step is done and the next is not begun; the detail is the step's name."""
+    """Reconciler: a step has put something right; the detail is the step's name."""
     OBJECTS_DELETED = "objects_deleted"
     """Reconciler: objects are gone from the bucket, and their rows say that they are to go."""
 

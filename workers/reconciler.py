@@ -68,7 +68,7 @@ class Reconciler:
                 continue
             if count:
                 log.warning(event, count=count)
-            reached(Failpoint.RECONCILER_STEP, event)
+                reached(Failpoint.RECONCILER_STEP, event)
 
     def _committed(self, step: Callable[[Session], T]) -> T:
         """What `step` returns, once its transaction is committed."""

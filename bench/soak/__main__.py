@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.soak.acts import acts
 from bench.soak.disk import small_disk
+from bench.soak.faults import FAULTS
 from bench.soak.photos import make_photos
 from bench.soak.report import fault_table, summary, verdict_table
 from bench.soak.run import Outcome, Soak
@@ -36,7 +37,7 @@ def main() -> int:
     folder.chmod(0o711)
     keep = True  # What broke can be looked at.
     try:
-        outcome = _soak(folder, seed, options.items, options.within_s)
+        outcome = _soak(folder, seed, options)
         keep = options.keep or not all(one.holds for one in outcome.verdicts)
     finally:
         if keep:
@@ -52,26 +53,33 @@ def main() -> int:
     return int(not told["passed"])
 
 
-def _soak(folder: Path, seed: int, items: int, within_s: float) -> Outcome:
+def _soak(folder: Path, seed: int, options: argparse.Namespace) -> Outcome:
     rng = random.Random(seed)
     home = folder / "home"
     home.mkdir()
     disk = small_disk(home, DISK_BYTES)
     if isinstance(disk, str):
         _say(f"the disk will not be filled: {disk}")
-    _say(f"{items} photos are made")
-    photos = make_photos(folder / "photos", items, rng)
+    _say(f"{options.items} photos are made")
+    photos = make_photos(folder / "photos", options.items, rng)
     soak = Soak(
         stack=SoakStack(Home(home), port=FreePorts().one()),
         photos=photos,
-        acts=acts(items, rng),
+        acts=acts(options.items, rng, options.faults),
         rng=rng,
         disk=disk,
         folder=folder,
-        within_s=within_s,
+        within_s=options.within_s,
         say=_say,
     )
     return soak.run()
+
+
+def _faults(names: str) -> tuple[str, ...]:
+    wanted = tuple(name.strip() for name in names.split(","))
+    if unknown := sorted({*wanted} - FAULTS.keys()):
+        raise argparse.ArgumentTypeError(f"there is no fault {', '.join(unknown)}")
+    return wanted
 
 
 def _say(line: str) -> None:

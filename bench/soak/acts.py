@@ -24,8 +24,13 @@ class Act:
     beyond_lease_s: float
 
 
-def acts(items: int, rng: Random) -> list[Act]:
-    """One short act; or one with the usual leases, and then one with short leases."""
+def acts(items: int, rng: Random, faults: Sequence[str] = ()) -> list[Act]:
+    """One short act; or one with the usual leases, and then one with short leases.
+
+    With `faults`, there are these and no others, in this order, and leases are short.
+    """
+    if faults:
+        return [_short(faults, (0.1, 0.5))]
     if items < LONG_ITEMS:
         return [_short(_shuffled(1, rng), (0.1, 0.5))]
     return [_usual(_shuffled(1, rng)), _short(_shuffled(2, rng), (0.3, 2.5))]

@@ -11,6 +11,7 @@ import psutil
 import redis
 
 from bench.soak.hand import Effect, Hand, NothingThereError, halted, kill, kill_group
+from bench.soak.overtaken import worker_overtaken
 from bench.soak.stack import LOOK_EVERY_S
 from db.failpoints import Failpoint
 
@@ -162,6 +163,7 @@ FAULTS: dict[str, Fault] = {
     "worker killed": worker_killed,
     "worker child halted": worker_child_halted,
     "worker halted": worker_halted,
+    "worker overtaken": worker_overtaken,
     "dispatcher killed": functools.partial(part_killed, "dispatcher"),
     "dispatcher halted": functools.partial(part_halted, "dispatcher"),
     "reconciler killed": functools.partial(part_killed, "reconciler"),

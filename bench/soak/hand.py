@@ -55,6 +55,10 @@ class Hand:
     """Whoever is stopped for so long has surely lost what it had claimed."""
     flushed: set[int] = field(default_factory=set)
     """Items that had been sent when the queue lost all that it had."""
+    overtaken: int = 0
+    """How many items a worker had lost, and went on with."""
+    usurped: list[str] = field(default_factory=list)
+    """Those of them that ended all the same, under a claim that did not hold."""
 
     def pid(self, part: str) -> int:
         """The process of a part, as soon as it runs; raises `NothingThereError`."""

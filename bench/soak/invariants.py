@@ -161,6 +161,15 @@ def _counted_s(rerun: Rerun, struck: Sequence[Struck]) -> float:
     return rerun.waited_s - disturbed_s
 
 
+def lost_claims_record_nothing(overtaken: int, usurped: Sequence[str]) -> Verdict:
+    """Who has lost a claim ends no item under the claim of another."""
+    return Verdict(
+        name="who has lost a claim records nothing",
+        wrong=tuple(usurped),
+        seen=f"{overtaken} items were taken over from workers that went on",
+    )
+
+
 def flush_lost_nothing(flushed: Set[int], tables: Tables) -> Verdict:
     """What was on its way when the queue lost everything has ended all the same."""
     states = {row.item_id: row.state for row in tables.items}

@@ -152,6 +152,7 @@ class Soak:
         yield invariants.one_result_set(read)
         yield invariants.one_completion_event(sealed, read)
         yield invariants.rerun_in_time(reruns, nemesis.struck)
+        yield invariants.lost_claims_record_nothing(hand.overtaken, hand.usurped)
         yield invariants.flush_lost_nothing(hand.flushed, read)
         yield invariants.as_undisturbed(expected, read)
         yield invariants.no_orphans(self.stack.store().keys(""), read)
