@@ -9,8 +9,9 @@ from bench.soak.ways import WAYS
 
 KINDS = ("enrol", "identify", "detect")
 SUBJECTS = ("Ada", "Grace", "Mary")
+LARGEST_JOB = 30
 LARGEST_SHARE = 25
-"""A job has at most this part of the photos."""
+"""No job has more than this part of the photos, so that there are jobs for every fault."""
 KNOWN_SHARE = 0.25
 """So many of the photos come a second time, in another job."""
 TWINS = 4
@@ -31,7 +32,7 @@ def planned(photos: Sequence[SoakPhoto], rng: Random) -> list[PlannedJob]:
     """Jobs of all kinds, in all ways, in which each photo comes, and some a second time."""
     jobs: list[PlannedJob] = []
     rest = list(photos)
-    largest = max(1, len(photos) // LARGEST_SHARE)
+    largest = max(1, min(LARGEST_JOB, len(photos) // LARGEST_SHARE))
     while rest:
         size = rng.randint(1, largest)
         some, rest = rest[:size], rest[size:]
