@@ -94,6 +94,12 @@ def _options() -> argparse.Namespace:
         "--within-s", type=float, default=300.0, help="limit from the last fault to the end"
     )
     parser.add_argument(
+        "--faults",
+        type=_faults,
+        default=(),
+        help=f"these alone, in this order, by commas: {', '.join(FAULTS)}",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="keep the journal and the logs in any case"
     )
     return parser.parse_args()
