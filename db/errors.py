@@ -29,6 +29,12 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class ExportNotFoundError(NotFoundError):
+    """The job has no such export, or not any more."""
+
+    code = "export_not_found"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -85,10 +91,22 @@ class JobSealedError(ConflictError):
     code = "job_sealed"
 
 
+class TooManyExportsError(ConflictError):
+    """The job has as many exports as it may have at a time."""
+
+    code = "too_many_exports"
+
+
 class EmptyJobError(ConflictError):
     """A job without photos cannot be sealed."""
 
     code = "job_empty"
+
+
+class ExportLostError(FaceBatchError):
+    """The export took its worker down too often."""
+
+    code = "export_lost"
 
 
 class UnavailableError(FaceBatchError):

@@ -19,6 +19,7 @@ from db.errors import (
     ObjectMissingError,
     StorageUnavailableError,
 )
+from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
 class ObjectStore:
     """The photos' bucket. Safe to share between threads, not between processes."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(self, client: "S3Client", reader: Reader, bucket: str) -> None:
         self._client = client
+        self._reader = reader
         self._bucket = bucket
 
     @classmethod
@@ -80,6 +82,8 @@ class ObjectStore:
             aws_session_token=token.get_secret_value() if token else None,
             region_name=settings.aws_region,
             config=Config(
+                # boto3 would sign links in the old way, which is not taken everywhere.
+                signature_version="s3v4",
                 connect_timeout=3,
                 # Together less than half a lease: a bucket that hangs must not look like a worker
                 # that died.
@@ -95,7 +99,8 @@ class ObjectStore:
                 response_checksum_validation="when_required",
             ),
         )
-        return cls(client, settings.s3_bucket)
+        reader = Reader.from_settings(settings, direct=_is_loopback(endpoint))
+        return cls(client, reader, settings.s3_bucket)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""
@@ -142,6 +147,14 @@ class ObjectStore:
         reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
         `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
         """
+        try:
+            return self._reader.get(key, bucket=bucket, etag=etag, span=span)
+        except UnnameableKeyError:
+            return self._get(key, bucket=bucket, etag=etag, span=span)
+
+    def _get(
+        self, key: str, *, bucket: str | None, etag: str | None, span: tuple[int, int] | None
+    ) -> bytes:
         wanted: GetObjectRequestTypeDef = {"Bucket": bucket or self._bucket, "Key": key}
         if etag is not None:
             wanted["IfMatch"] = etag
@@ -170,6 +183,19 @@ class ObjectStore:
             except BaseException:
                 writer.abort()
                 raise
+
+    def link(self, key: str, *, file_name: str, media_type: str, valid_s: int) -> str:
+        """An address from which whoever has it gets the object, for so long, as a download."""
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{file_name}"',
+                "ResponseContentType": media_type,
+            },
+            ExpiresIn=valid_s,
+        )
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes the objects; one that is not there is no error."""

@@ -15,6 +15,7 @@ from web.schemas.jobs import JobIn, KnownPhotosIn
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
 JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Prefer: wait=N`.")
+EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"

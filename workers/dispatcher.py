@@ -10,12 +10,13 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from db.errors import UnavailableError
+from db.exports.queue import dispatch_exports, unsend_exports
 from db.failpoints import Failpoint, reached
 from db.ledger import dispatch, unsend
 from db.nudge import Listener
 from db.session import Database, make_database, transaction
 from db.settings import Settings
-from workers.celery_app import make_celery, send_chunk
+from workers.celery_app import make_celery, send_chunk, send_export
 from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
@@ -35,7 +36,7 @@ class Dispatcher:
         self._celery = celery
 
     def send_due(self) -> int:
-        """Sends what is due and fits; returns how many chunks that were.
+        """Sends what is due and fits; returns how many messages that were.
 
         Raises `UnavailableError`. Where Redis is away, the items that were not sent stay due.
         """
@@ -55,7 +56,21 @@ class Dispatcher:
                 self._take_back([item for unsent in chunks[position:] for item in unsent])
                 raise QueueUnavailableError("the queue does not answer") from exc
             reached(Failpoint.CHUNK_PUBLISHED)
-        return len(chunks)
+        return len(chunks) + self._send_exports()
+
+    def _send_exports(self) -> int:
+        """Sends exports to be written: half of the workers may be at it, the others do photos."""
+        in_flight = max(1, self._settings.worker_processes // 2)
+        with transaction(self._database) as session:
+            due = dispatch_exports(session, in_flight=in_flight)
+        for position, export_id in enumerate(due):
+            try:
+                send_export(self._celery, str(export_id))
+            except (OperationalError, OSError) as exc:
+                with transaction(self._database) as session:
+                    unsend_exports(session, due[position:])
+                raise QueueUnavailableError("the queue does not answer") from exc
+        return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:
         with transaction(self._database) as session:

@@ -10,6 +10,7 @@ from types import FrameType
 from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import Settings, SettingsError, load_settings
+from workers.ticking import heartbeat, tick
 
 
 class StopSignal:
@@ -47,5 +48,6 @@ def run_with_settings(run: Callable[[Settings], None]) -> int:
         return 2
     configure_logs(settings.log_level)
     allow_failpoints(settings)
+    tick(heartbeat(settings.heartbeat_file))
     run(settings)
     return 0

@@ -13,6 +13,8 @@ import structlog
 
 from db import erase, ledger, nudge
 from db.errors import UnavailableError
+from db.exports import queue as exports
+from db.exports.removal import drop_expired_exports
 from db.failpoints import Failpoint, reached
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
@@ -49,6 +51,9 @@ class Reconciler:
         steps: dict[str, Callable[[], int]] = {
             "items_set_aside": lambda: self._committed(self._set_aside),
             "leases_expired": lambda: self._committed(self._requeue_expired),
+            "exports_set_aside": lambda: self._committed(self._set_aside_exports),
+            "export_leases_expired": lambda: self._committed(self._requeue_expired_exports),
+            "exports_expired": lambda: self._committed(drop_expired_exports),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
@@ -84,14 +89,25 @@ class Reconciler:
             nudge.notify(session)
         return len(requeued)
 
+    def _set_aside_exports(self, session: Session) -> int:
+        return exports.set_aside_exports(session, max_attempts=self._settings.max_attempts)
+
+    def _requeue_expired_exports(self, session: Session) -> int:
+        max_attempts = self._settings.max_attempts
+        expired = exports.requeue_expired_exports(session, max_attempts=max_attempts)
+        if expired:
+            nudge.notify(session)
+        return expired
+
     def _resend_stale(self) -> int:
         after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
 
         def resend(session: Session) -> int:
-            stale = ledger.resend_stale(session, after_s=after_s)
+            stale = len(ledger.resend_stale(session, after_s=after_s))
+            stale += exports.resend_stale_exports(session, after_s=after_s)
             if stale:
                 nudge.notify(session)
-            return len(stale)
+            return stale
 
         return self._committed(resend)
 

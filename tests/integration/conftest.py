@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -9,6 +10,7 @@ import redis
 from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
 from pydantic import SecretStr
+from worker_kit import StartWorker, starting
 
 from db.prepare import migrate
 from db.session import Database, make_database, transaction
@@ -112,3 +114,10 @@ def queue(settings: Settings) -> Iterator[redis.Redis]:
     yield client
     client.flushall()
     client.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts real Celery workers, of one process unless told otherwise."""
+    with starting(tmp_path) as start:
+        yield start
