@@ -15,6 +15,7 @@ from db import erase, ledger, nudge
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
+from db.failpoints import Failpoint, reached
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -72,6 +73,7 @@ class Reconciler:
                 continue
             if count:
                 log.warning(event, count=count)
+                reached(Failpoint.RECONCILER_STEP, event)
 
     def _committed(self, step: Callable[[Session], T]) -> T:
         """What `step` returns, once its transaction is committed."""
@@ -125,6 +127,7 @@ class Reconciler:
         for start in range(0, len(keys), DELETED_AT_ONCE):
             some = keys[start : start + DELETED_AT_ONCE]
             self._store.delete(some)
+            reached(Failpoint.OBJECTS_DELETED)
             self._forget(some)
         return len(keys)
 
