@@ -116,7 +116,25 @@ class StorageUnavailableError(UnavailableError):
     code = "storage_unavailable"
 
 
+class BucketNotFoundError(StorageUnavailableError):
+    """There is no such bucket. Of ours that may pass; of a source's it does not."""
+
+    code = "bucket_not_found"
+
+
+class StorageForbiddenError(StorageUnavailableError):
+    """The bucket does not admit us. Of ours that may pass; of a source's it does not."""
+
+    code = "bucket_forbidden"
+
+
 class ObjectMissingError(FaceBatchError):
     """The photo's object is not in the bucket."""
 
     code = "object_missing"
+
+
+class ObjectChangedError(FaceBatchError):
+    """The object is another one than it was when it was listed."""
+
+    code = "object_changed"

@@ -182,6 +182,12 @@ class Settings(BaseSettings):
         alias="S3_ENDPOINT_URL",
         description="S3-compatible storage. Unset: the local stack starts its own.",
     )
+    s3_public_endpoint_url: HttpUrl | None = Field(
+        default=None,
+        alias="S3_PUBLIC_ENDPOINT_URL",
+        description="The same storage as clients reach it, who upload to it directly. Default: "
+        "`S3_ENDPOINT_URL`.",
+    )
     s3_bucket: BucketName = Field(
         default="facebatch", alias="S3_BUCKET", description="Bucket of the photos."
     )

@@ -6,15 +6,23 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
-from db.errors import ObjectMissingError, StorageUnavailableError
+from db.errors import (
+    BucketNotFoundError,
+    ObjectChangedError,
+    ObjectMissingError,
+    StorageForbiddenError,
+    StorageUnavailableError,
+)
 from db.settings import Settings
+from pipeline.errors import FaceBatchError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,55 +41,70 @@ class StoredObject:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """An object as a list of its bucket shows it."""
+
+    key: str
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadForm:
+    """What a client sends a file with, past us: a multipart POST with these fields before it."""
+
+    url: str
+    fields: dict[str, str]
+
+
 @contextlib.contextmanager
 def _translated(key: str) -> Iterator[None]:
-    """Turns boto's errors into ours: missing objects are final, all else may pass."""
+    """Turns boto's errors into ours: what is missing or has changed is final, all else may pass."""
     try:
         yield
     except ClientError as exc:
-        if exc.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
-            raise ObjectMissingError(f"the object {key} is not in the bucket") from exc
-        raise StorageUnavailableError("the bucket refused a request") from exc
+        raise _error(exc.response.get("Error", {}).get("Code", ""), key) from exc
     except BotoCoreError as exc:
         raise StorageUnavailableError("the bucket does not answer") from exc
 
 
-class ObjectStore:
-    """The photos' bucket. Safe to share between threads, not between processes."""
+def _error(code: str, key: str) -> FaceBatchError:
+    """What S3 answered, as an error of ours."""
+    match code:
+        case "NoSuchKey" | "404":
+            return ObjectMissingError(f"the object {key} is not in the bucket")
+        case "NoSuchBucket":
+            return BucketNotFoundError("there is no such bucket")
+        case "PreconditionFailed" | "412" | "InvalidRange" | "416":
+            return ObjectChangedError("the object is another one than it was; send it again")
+        case "AccessDenied" | "403":
+            return StorageForbiddenError("the bucket does not admit us")
+    return StorageUnavailableError("the bucket refused a request")
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+
+class ObjectStore:
+    """A bucket: the photos', or another. Safe to share between threads, not between processes."""
+
+    def __init__(self, client: "S3Client", bucket: str, signing: "S3Client | None" = None) -> None:
         self._client = client
         self._bucket = bucket
+        self._signing = signing or client
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Connects with the settings' addresses and keys."""
-        endpoint = settings.s3_endpoint_url.get_secret_value() if settings.s3_endpoint_url else None
-        secret, token = settings.aws_secret_access_key, settings.aws_session_token
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            aws_access_key_id=settings.aws_access_key_id,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            aws_session_token=token.get_secret_value() if token else None,
-            region_name=settings.aws_region,
-            config=Config(
-                connect_timeout=3,
-                # Together less than half a lease: a bucket that hangs must not look like a worker
-                # that died.
-                read_timeout=10,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                # Loopback has no proxy, whatever the environment says. None: what it says.
-                proxies={} if _is_loopback(endpoint) else None,
-                max_pool_connections=32,
-                # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
-                s3={"addressing_style": "path"},
-                # Photos already are compressed, and have a SHA-256 of ours.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+        """The photos' bucket; connects with the settings' addresses and keys."""
+        return cls(
+            _client(settings, settings.s3_endpoint_url),
+            settings.s3_bucket,
+            _client(settings, settings.s3_public_endpoint_url or settings.s3_endpoint_url),
         )
-        return cls(client, settings.s3_bucket)
+
+    def bucket(self, name: str | None) -> "ObjectStore":
+        """The bucket called `name` over the same connections; None: this one."""
+        if name in {None, self._bucket}:
+            return self
+        return ObjectStore(self._client, cast("str", name), self._signing)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""
@@ -118,6 +141,68 @@ class ObjectStore:
         """The object's bytes; raises `ObjectMissingError` or `StorageUnavailableError`."""
         with _translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
+        """`length` bytes from `offset` on, fewer at the object's end; `length` is above 0.
+
+        Raises `ObjectChangedError` where the object has another `etag`, or ends before `offset`;
+        `ObjectMissingError`, `StorageUnavailableError`.
+        """
+        pinned: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+        wanted = f"bytes={offset}-{offset + length - 1}"
+        with _translated(key):
+            found = self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted, **pinned)
+            return found["Body"].read()
+
+    def head(self, key: str) -> ListedObject:
+        """Size and version of an object; raises `ObjectMissingError`, `StorageUnavailableError`."""
+        with _translated(key):
+            found = self._client.head_object(Bucket=self._bucket, Key=key)
+        return ListedObject(key=key, etag=found["ETag"], size_bytes=found["ContentLength"])
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[ListedObject]:
+        """Objects whose keys begin with `prefix`, those behind the key `after`; none at the end.
+
+        The order is the server's own: S3 goes by bytes, others by folders. Raises
+        `BucketNotFoundError`, `StorageForbiddenError`, `StorageUnavailableError`.
+        """
+        with _translated(prefix):
+            found = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
+            )
+        return [
+            ListedObject(key=one["Key"], etag=one["ETag"], size_bytes=one["Size"])
+            for one in found.get("Contents", [])
+        ]
+
+    def upload_form(
+        self,
+        key: str,
+        *,
+        least_bytes: int,
+        most_bytes: int,
+        sha256: bytes | None = None,
+        for_s: int,
+    ) -> UploadForm:
+        """A form that uploads one file to `key`, of so many bytes, for `for_s` seconds.
+
+        With `sha256`, the bucket takes no other bytes. Nothing is asked of the bucket.
+        """
+        fields: dict[str, Any] = {}
+        if sha256 is not None:
+            fields["x-amz-checksum-algorithm"] = "SHA256"
+            fields["x-amz-checksum-sha256"] = base64.b64encode(sha256).decode()
+        made = self._signing.generate_presigned_post(
+            self._bucket,
+            key,
+            Fields=fields,
+            Conditions=[
+                ["content-length-range", least_bytes, most_bytes],
+                *({name: value} for name, value in fields.items()),
+            ],
+            ExpiresIn=for_s,
+        )
+        return UploadForm(url=made["url"], fields=made["fields"])
 
     def put(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         """Streams `chunks` into `key` and returns its SHA-256 and size.
@@ -157,6 +242,37 @@ class ObjectStore:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
+
+
+def _client(settings: Settings, url: SecretStr | None) -> "S3Client":
+    """A client for the server at `url`, with the settings' keys."""
+    endpoint = url.get_secret_value() if url else None
+    secret, token = settings.aws_secret_access_key, settings.aws_session_token
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=settings.aws_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        aws_session_token=token.get_secret_value() if token else None,
+        region_name=settings.aws_region,
+        config=Config(
+            connect_timeout=3,
+            # Together less than half a lease: a bucket that hangs must not look like a worker
+            # that died.
+            read_timeout=10,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            # Loopback has no proxy, whatever the environment says. None: what it says.
+            proxies={} if _is_loopback(endpoint) else None,
+            max_pool_connections=32,
+            # What is signed beforehand is otherwise signed in a way that newer regions refuse.
+            signature_version="s3v4",
+            # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
+            s3={"addressing_style": "path"},
+            # Photos already are compressed, and have a SHA-256 of ours.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 def _is_loopback(endpoint: str | None) -> bool:
