@@ -32,9 +32,7 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     where it names a subject that its job is not about.
     Objects that turn out not to be needed are doomed in the same transaction.
     """
-    job = lock_job(session, tenant_id, job_id)
-    if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
-        raise JobSealedError("the job takes no further photos; submit a new job")
+    job = lock_open_job(session, tenant_id, job_id)
     _check_who(job, items)
     # Photos before subjects, as workers lock them when they record.
     photos = _photo_ids(session, tenant_id, items)
@@ -54,6 +52,18 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     )
     nudge.notify(session)
     return len(added)
+
+
+def lock_open_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
+    """A job that takes photos, locked; raises `JobNotFoundError`, `JobSealedError`."""
+    job = lock_job(session, tenant_id, job_id)
+    if (
+        job.sealed_at is not None
+        or job.cancel_requested_at is not None
+        or job.state not in OPEN_JOB_STATES
+    ):
+        raise JobSealedError("the job takes no further photos; submit a new job")
+    return job
 
 
 def add_known_items(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.errors import FaceBatchError
+from pipeline.errors import FaceBatchError, PhotoError
 
 
 class NotFoundError(FaceBatchError):
@@ -91,6 +91,60 @@ class EmptyJobError(ConflictError):
     code = "job_empty"
 
 
+class JobUnfinishedError(ConflictError):
+    """The other job, whose photos are asked for, has not ended."""
+
+    code = "job_unfinished"
+
+
+class SourceNotAllowedError(FaceBatchError):
+    """A source lies where none may."""
+
+    code = "source_not_allowed"
+
+
+class SourceError(FaceBatchError):
+    """A source that cannot be listed, or no further, whoever tries and however often."""
+
+    code = "source_unusable"
+
+
+class SourceEmptyError(SourceError):
+    """There is no photo in the source."""
+
+    code = "source_empty"
+
+
+class SourceMissingError(SourceError):
+    """The archive, the manifest or the other job is not there, or not any more."""
+
+    code = "source_missing"
+
+
+class SourceChangedError(SourceError):
+    """The archive or the manifest is another one than when its listing began."""
+
+    code = "source_changed"
+
+
+class SourceUnreachableError(SourceError):
+    """The source's bucket does not exist, or does not admit us."""
+
+    code = "source_unreachable"
+
+
+class SourceCrashedError(SourceError):
+    """Listing the source failed in a way that nobody foresaw."""
+
+    code = "internal_error"
+
+
+class SourceLostError(SourceError):
+    """The source took its worker down too often."""
+
+    code = "source_lost"
+
+
 class UnavailableError(FaceBatchError):
     """A store does not answer; trying again later will help."""
 
@@ -138,3 +192,9 @@ class ObjectChangedError(FaceBatchError):
     """The object is another one than it was when it was listed."""
 
     code = "object_changed"
+
+
+class KeyUnusableError(PhotoError):
+    """The object's key gives no name that can be kept."""
+
+    code = "key_unusable"

@@ -94,17 +94,18 @@ class ObjectStore:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The photos' bucket; connects with the settings' addresses and keys."""
+        public = settings.s3_public_endpoint_url
         return cls(
             _client(settings, settings.s3_endpoint_url),
             settings.s3_bucket,
-            _client(settings, settings.s3_public_endpoint_url or settings.s3_endpoint_url),
+            _client(settings, public) if public else None,
         )
 
     def bucket(self, name: str | None) -> "ObjectStore":
         """The bucket called `name` over the same connections; None: this one."""
-        if name in {None, self._bucket}:
+        if name is None or name == self._bucket:
             return self
-        return ObjectStore(self._client, cast("str", name), self._signing)
+        return ObjectStore(self._client, name, self._signing)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""

@@ -8,6 +8,7 @@ from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
+LIST_SOURCE = "facebatch.list_source"
 TRANSPORT_OPTIONS = {
     # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
     # an acknowledgement that Redis is not there to take would hold its place for good: a
@@ -71,3 +72,8 @@ def make_celery(settings: Settings) -> Celery:
 def send_chunk(app: Celery, item_ids: list[int]) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
     app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+
+
+def send_source(app: Celery, source_id: str) -> None:
+    """Tells the workers of a source to be listed; raises what `send_chunk` raises."""
+    app.send_task(LIST_SOURCE, args=[source_id], exchange="", routing_key=QUEUE, retry=False)

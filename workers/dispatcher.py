@@ -14,7 +14,8 @@ from db.ledger import dispatch, unsend
 from db.nudge import Listener
 from db.session import Database, make_database, transaction
 from db.settings import Settings
-from workers.celery_app import make_celery, send_chunk
+from db.source_queue import dispatch_sources, unsend_sources
+from workers.celery_app import make_celery, send_chunk, send_source
 from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
@@ -34,10 +35,11 @@ class Dispatcher:
         self._celery = celery
 
     def send_due(self) -> int:
-        """Sends what is due and fits; returns how many chunks that were.
+        """Sends what is due and fits; returns how many messages that were.
 
         Raises `UnavailableError`. Where Redis is away, the items that were not sent stay due.
         """
+        sources = self._send_sources()
         with transaction(self._database) as session:
             chunks = dispatch(
                 session,
@@ -51,7 +53,21 @@ class Dispatcher:
             except (OperationalError, OSError) as exc:
                 self._take_back([item for unsent in chunks[position:] for item in unsent])
                 raise QueueUnavailableError("the queue does not answer") from exc
-        return len(chunks)
+        return sources + len(chunks)
+
+    def _send_sources(self) -> int:
+        """Sends sources to be listed: half of the workers may be at it, the others do photos."""
+        in_flight = max(1, self._settings.worker_processes // 2)
+        with transaction(self._database) as session:
+            due = dispatch_sources(session, in_flight=in_flight)
+        for position, source_id in enumerate(due):
+            try:
+                send_source(self._celery, str(source_id))
+            except (OperationalError, OSError) as exc:
+                with transaction(self._database) as session:
+                    unsend_sources(session, due[position:])
+                raise QueueUnavailableError("the queue does not answer") from exc
+        return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:
         with transaction(self._database) as session:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import redis
 import structlog
 
-from db import erase, ledger, nudge
+from db import erase, ledger, nudge, source_queue
 from db.errors import UnavailableError
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
@@ -48,6 +48,8 @@ class Reconciler:
         steps: dict[str, Callable[[], int]] = {
             "items_set_aside": lambda: self._committed(self._set_aside),
             "leases_expired": lambda: self._committed(self._requeue_expired),
+            "sources_set_aside": lambda: self._committed(self._set_aside_sources),
+            "source_leases_expired": lambda: self._committed(self._requeue_expired_sources),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
@@ -82,14 +84,27 @@ class Reconciler:
             nudge.notify(session)
         return len(requeued)
 
+    def _set_aside_sources(self, session: Session) -> int:
+        max_attempts = self._settings.max_attempts
+        return source_queue.set_aside_sources(session, max_attempts=max_attempts)
+
+    def _requeue_expired_sources(self, session: Session) -> int:
+        expired = source_queue.requeue_expired_sources(
+            session, max_attempts=self._settings.max_attempts
+        )
+        if expired:
+            nudge.notify(session)
+        return expired
+
     def _resend_stale(self) -> int:
         after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
 
         def resend(session: Session) -> int:
-            stale = ledger.resend_stale(session, after_s=after_s)
+            stale = len(ledger.resend_stale(session, after_s=after_s))
+            stale += source_queue.resend_stale_sources(session, after_s=after_s)
             if stale:
                 nudge.notify(session)
-            return len(stale)
+            return stale
 
         return self._committed(resend)
 
