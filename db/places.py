@@ -41,7 +41,7 @@ class Places:
     def of(cls, settings: Settings, tenant_name: str) -> Self:
         """The tenant's own folder, and the settings' places."""
         own = Place(bucket=settings.s3_bucket, prefix=f"{SOURCES_FOLDER}/{tenant_name}/")
-        urls = settings.sources.split()
+        urls = (settings.sources or "").split()
         return cls(own_bucket=settings.s3_bucket, allowed=(own, *map(Place.of_url, urls)))
 
     def hold(self, bucket: str, key: str) -> bool:

@@ -133,8 +133,8 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_ARCHIVE_ENTRIES",
         description="Entries of one zip, at the most, folders and what is no photo included.",
     )
-    sources: Annotated[str, AfterValidator(_places)] = Field(
-        default="",
+    sources: Annotated[str, AfterValidator(_places)] | None = Field(
+        default=None,
         alias="FACEBATCH_SOURCES",
         description="Where sources of jobs may lie besides `sources/<tenant>/` in the photos' "
         "bucket: places like `s3://bucket/folder/`, separated by spaces.",

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from db.errors import (
     ConflictError,
     NotFoundError,
+    SourceNotAllowedError,
     SubjectNotAllowedError,
     SubjectRequiredError,
     UnavailableError,
@@ -41,6 +42,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (TargetUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectRequiredError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SourceNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),

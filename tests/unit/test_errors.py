@@ -14,7 +14,7 @@ import db
 import pipeline
 import web
 import workers
-from db.errors import ConflictError, NotFoundError, UnavailableError
+from db.errors import ConflictError, NotFoundError, SourceError, UnavailableError
 from db.ledger import SET_ASIDE
 from pipeline.errors import FaceBatchError, PhotoError
 from web.problems import _HTTP_CODES, _status_of
@@ -22,7 +22,10 @@ from web.problems import _HTTP_CODES, _status_of
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "reference" / "errors.md"
 # Roots, which are never raised themselves.
-ROOTS = {one.code for one in (ConflictError, NotFoundError, PhotoError, UnavailableError)}
+ROOTS = {
+    one.code
+    for one in (ConflictError, NotFoundError, PhotoError, SourceError, UnavailableError)
+}
 # Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
 WITHOUT_CLASS = {SET_ASIDE, "several_faces", "quality_too_low", "bad_request", "unreadable"}
 # Entry points do their work when they are imported.
