@@ -116,7 +116,7 @@ class SourceEmptyError(SourceError):
 
 
 class SourceMissingError(SourceError):
-    """The archive, the manifest or the other job is not there, or not any more."""
+    """The bucket, the archive, the manifest or the other job is not there, or not any more."""
 
     code = "source_missing"
 
@@ -127,10 +127,10 @@ class SourceChangedError(SourceError):
     code = "source_changed"
 
 
-class SourceUnreachableError(SourceError):
-    """The source's bucket does not exist, or does not admit us."""
+class SourceDeniedError(SourceError):
+    """The bucket does not let us read the source."""
 
-    code = "source_unreachable"
+    code = "source_denied"
 
 
 class SourceCrashedError(SourceError):
@@ -170,18 +170,6 @@ class StorageUnavailableError(UnavailableError):
     code = "storage_unavailable"
 
 
-class BucketNotFoundError(StorageUnavailableError):
-    """There is no such bucket. Of ours that may pass; of a source's it does not."""
-
-    code = "bucket_not_found"
-
-
-class StorageForbiddenError(StorageUnavailableError):
-    """The bucket does not admit us. Of ours that may pass; of a source's it does not."""
-
-    code = "bucket_forbidden"
-
-
 class ObjectMissingError(FaceBatchError):
     """The photo's object is not in the bucket."""
 
@@ -189,9 +177,15 @@ class ObjectMissingError(FaceBatchError):
 
 
 class ObjectChangedError(FaceBatchError):
-    """The object is another one than it was when it was listed."""
+    """The object is another one than was listed."""
 
     code = "object_changed"
+
+
+class ObjectDeniedError(FaceBatchError):
+    """The bucket does not let us read the object."""
+
+    code = "object_denied"
 
 
 class KeyUnusableError(PhotoError):

@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, BindParameter, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, BindParameter, Row, bindparam, text
 from sqlalchemy.orm import Session
 
 from db.jobs import finish_if_complete
+from db.places import EntryPlace, PhotoPlace
 from db.states import JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 
@@ -38,7 +40,10 @@ class Claim:
     subject_id: uuid.UUID | None
     new_subject: str | None
     photo_id: uuid.UUID | None
-    object_key: str | None
+    place: PhotoPlace | None
+    """None: the photo was deleted."""
+    sha256: bytes | None
+    """None where nobody has read the photo yet."""
     extraction_id: int | None
     """Set where this photo was searched by this model before."""
 
@@ -46,6 +51,10 @@ class Claim:
     def limits(self) -> FaceLimits:
         """What the job asks of a face."""
         return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
+
+
+_CLAIMED = {one.name for one in fields(Claim)} - {"kind", "multiple_faces", "sha256", "place"}
+"""Fields that the query gives as they are."""
 
 
 def _ids(name: str) -> BindParameter[Sequence[int]]:
@@ -113,7 +122,9 @@ _CLAIM = text("""
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
            j.multiple_faces, j.min_face_px, j.min_quality, c.subject_id, c.new_subject,
-           c.photo_id, p.object_key, e.id AS extraction_id
+           c.photo_id, p.sha256, p.size_bytes, p.bucket, p.object_key, p.etag, p.entry_offset,
+           p.entry_packed_bytes, p.entry_method, p.entry_crc32, p.entry_name,
+           e.id AS extraction_id
     FROM claimed c
     JOIN job j ON j.id = c.job_id
     JOIN model m ON m.id = j.model_id
@@ -139,19 +150,42 @@ def claim(
     rows = session.execute(
         _CLAIM, {"ids": list(item_ids), "lease_s": lease_s, "max_attempts": max_attempts}
     )
-    claims = [
-        Claim(
-            **{
-                **row._mapping,
-                "kind": JobKind(row.kind),
-                "multiple_faces": MultipleFaces(row.multiple_faces),
-            }
-        )
-        for row in rows
-    ]
+    claims = [_claim(row) for row in rows]
     if claims:
         session.execute(_START_JOBS, {"ids": sorted({one.job_id for one in claims})})
     return claims
+
+
+def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+    return Claim(
+        **{name: getattr(row, name) for name in _CLAIMED},
+        kind=JobKind(row.kind),
+        multiple_faces=MultipleFaces(row.multiple_faces),
+        sha256=None if row.sha256 is None else bytes(row.sha256),
+        place=_place(row),
+    )
+
+
+def _place(row: Row[*tuple[Any, ...]]) -> PhotoPlace | None:
+    if row.object_key is None:
+        return None
+    entry = None
+    if row.entry_offset is not None:
+        entry = EntryPlace(
+            header_offset=row.entry_offset,
+            packed_bytes=row.entry_packed_bytes,
+            method=row.entry_method,
+            crc32=row.entry_crc32,
+            name=row.entry_name,
+            size_bytes=row.size_bytes,
+        )
+    return PhotoPlace(
+        bucket=row.bucket,
+        object_key=row.object_key,
+        etag=row.etag,
+        size_bytes=row.size_bytes,
+        entry=entry,
+    )
 
 
 _MINE = """

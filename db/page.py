@@ -5,36 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from db.errors import DuplicateItemError
 from db.ids import new_id
 from db.models import Item, Job, Photo, Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryBytes:
-    """Where in a zip a photo lies."""
-
-    offset: int
-    packed_bytes: int
-    method: int
-    crc32: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPhoto:
-    """Where a photo lies that nobody has read yet."""
-
-    object_key: str
-    size_bytes: int
-    """0 where only its object's answer will tell."""
-    bucket: str | None = None
-    """None: ours."""
-    etag: str | None = None
-    archive_id: uuid.UUID | None = None
-    entry: EntryBytes | None = None
+from db.places import PhotoPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +21,8 @@ class ListedEntry:
     name: str
     client_id: str | None
     source_key: str | None = None
-    photo: ListedPhoto | None = None
+    photo: PhotoPlace | None = None
+    """Where it lies; nobody has read it yet."""
     photo_id: uuid.UUID | None = None
     """That the tenant has already."""
     sha256: bytes | None = None
@@ -74,6 +52,8 @@ class Page:
     """What was passed over because it is no photo."""
     etag: str | None = None
     """Of the archive or the manifest: with another one, nothing further is taken from it."""
+    archive_id: uuid.UUID | None = None
+    """The archive of ours in which all of the photos lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +72,7 @@ def insert_page(session: Session, job: Job, source_id: uuid.UUID, page: Page) ->
     entries = _linked(session, job.tenant_id, page.entries)
     new = _new_entries(session, job.id, entries)
     photo_ids = [new_id() if one.photo else one.photo_id for one in new]
-    _insert_photos(session, job.tenant_id, new, photo_ids)
+    _insert_photos(session, job.tenant_id, page.archive_id, new, photo_ids)
     _insert_items(session, job, source_id, new, photo_ids)
     failed = sum(one.error_code is not None for one in new)
     return Added(n_listed=len(entries), n_items=len(new), n_failed=failed)
@@ -238,15 +218,16 @@ def _arrays(*names: str, kind: Any) -> Iterable[Any]:
 
 _INSERT_PHOTOS = text("""
     INSERT INTO photo (id, tenant_id, size_bytes, bucket, object_key, etag, archive_id,
-                       entry_offset, entry_packed_bytes, entry_method, entry_crc32)
-    SELECT id, :tenant_id, size_bytes, bucket, object_key, etag, archive_id,
-           entry_offset, packed_bytes, method, crc32
+                       entry_offset, entry_packed_bytes, entry_method, entry_crc32, entry_name)
+    SELECT id, :tenant_id, size_bytes, bucket, object_key, etag, :archive_id,
+           entry_offset, packed_bytes, method, crc32, name
     FROM unnest(CAST(:ids AS uuid[]), :sizes, :buckets, :keys, :etags,
-                CAST(:archives AS uuid[]), :offsets, :packed, :methods, :crcs)
+                :offsets, :packed, :methods, :crcs, :names)
          AS listed (id, size_bytes, bucket, object_key, etag,
-                    archive_id, entry_offset, packed_bytes, method, crc32)
+                    entry_offset, packed_bytes, method, crc32, name)
 """).bindparams(
-    *_arrays("ids", "buckets", "keys", "etags", "archives", kind=Text),
+    bindparam("archive_id", type_=Uuid),
+    *_arrays("ids", "buckets", "keys", "etags", "names", kind=Text),
     *_arrays("sizes", "offsets", "packed", "methods", "crcs", kind=BigInteger),
 )
 
@@ -254,6 +235,7 @@ _INSERT_PHOTOS = text("""
 def _insert_photos(
     session: Session,
     tenant_id: int,
+    archive_id: uuid.UUID | None,
     entries: Sequence[ListedEntry],
     photo_ids: Sequence[uuid.UUID | None],
 ) -> None:
@@ -261,20 +243,21 @@ def _insert_photos(
     if not made:
         return
     photos = [photo for _, photo in made]
-    bytes_ = [photo.entry for photo in photos]
+    entry_places = [photo.entry for photo in photos]
     columns = {
         "ids": [str(id_) for id_, _ in made],
         "sizes": [photo.size_bytes for photo in photos],
         "buckets": [photo.bucket for photo in photos],
         "keys": [photo.object_key for photo in photos],
         "etags": [photo.etag for photo in photos],
-        "archives": [photo.archive_id and str(photo.archive_id) for photo in photos],
-        "offsets": [one and one.offset for one in bytes_],
-        "packed": [one and one.packed_bytes for one in bytes_],
-        "methods": [one and one.method for one in bytes_],
-        "crcs": [one and one.crc32 for one in bytes_],
+        "offsets": [one and one.header_offset for one in entry_places],
+        "packed": [one and one.packed_bytes for one in entry_places],
+        "methods": [one and one.method for one in entry_places],
+        "crcs": [one and one.crc32 for one in entry_places],
+        "names": [one and one.name for one in entry_places],
     }
-    session.execute(_INSERT_PHOTOS, {"tenant_id": tenant_id, **columns})
+    ids = {"tenant_id": tenant_id, "archive_id": archive_id}
+    session.execute(_INSERT_PHOTOS, {**ids, **columns})
 
 
 _INSERT_ITEMS = text("""

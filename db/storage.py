@@ -15,19 +15,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from db.errors import (
-    BucketNotFoundError,
     ObjectChangedError,
+    ObjectDeniedError,
     ObjectMissingError,
-    StorageForbiddenError,
     StorageUnavailableError,
 )
 from db.settings import Settings
-from pipeline.errors import FaceBatchError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
 
 PART_BYTES = 5 * 1024 * 1024  # S3's smallest part.
 
@@ -59,32 +57,29 @@ class UploadForm:
 
 
 @contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Turns boto's errors into ours: what is missing or has changed is final, all else may pass."""
+def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
+    """Turns boto's errors into ours: missing objects are final, most else may pass.
+
+    A bucket of ours that denies us something is set up wrongly, and will be put right; one of
+    somebody else's has said its word.
+    """
     try:
         yield
     except ClientError as exc:
-        raise _error(exc.response.get("Error", {}).get("Code", ""), key) from exc
+        code = exc.response.get("Error", {}).get("Code")
+        if code in {"NoSuchKey", "404"} or (foreign and code == "NoSuchBucket"):
+            raise ObjectMissingError(f"the object {key} is not in the bucket") from exc
+        if code in {"PreconditionFailed", "412"}:
+            raise ObjectChangedError(f"the object {key} has changed since it was listed") from exc
+        if foreign and code in {"AccessDenied", "403"}:
+            raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from exc
+        raise StorageUnavailableError("the bucket refused a request") from exc
     except BotoCoreError as exc:
         raise StorageUnavailableError("the bucket does not answer") from exc
 
 
-def _error(code: str, key: str) -> FaceBatchError:
-    """What S3 answered, as an error of ours."""
-    match code:
-        case "NoSuchKey" | "404":
-            return ObjectMissingError(f"the object {key} is not in the bucket")
-        case "NoSuchBucket":
-            return BucketNotFoundError("there is no such bucket")
-        case "PreconditionFailed" | "412" | "InvalidRange" | "416":
-            return ObjectChangedError("the object is another one than it was; send it again")
-        case "AccessDenied" | "403":
-            return StorageForbiddenError("the bucket does not admit us")
-    return StorageUnavailableError("the bucket refused a request")
-
-
 class ObjectStore:
-    """A bucket: the photos', or another. Safe to share between threads, not between processes."""
+    """The photos' bucket, and others by name. To be shared by threads, not by processes."""
 
     def __init__(self, client: "S3Client", bucket: str, signing: "S3Client | None" = None) -> None:
         self._client = client
@@ -93,19 +88,13 @@ class ObjectStore:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The photos' bucket; connects with the settings' addresses and keys."""
+        """Connects with the settings' addresses and keys."""
         public = settings.s3_public_endpoint_url
         return cls(
             _client(settings, settings.s3_endpoint_url),
             settings.s3_bucket,
             _client(settings, public) if public else None,
         )
-
-    def bucket(self, name: str | None) -> "ObjectStore":
-        """The bucket called `name` over the same connections; None: this one."""
-        if name is None or name == self._bucket:
-            return self
-        return ObjectStore(self._client, name, self._signing)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""
@@ -138,38 +127,51 @@ class ObjectStore:
         except ObjectMissingError as exc:
             raise StorageUnavailableError("the bucket does not exist") from exc
 
-    def get(self, key: str) -> bytes:
-        """The object's bytes; raises `ObjectMissingError` or `StorageUnavailableError`."""
-        with _translated(key):
-            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+    def get(
+        self,
+        key: str,
+        *,
+        bucket: str | None = None,
+        etag: str | None = None,
+        span: tuple[int, int] | None = None,
+    ) -> bytes:
+        """The object's bytes, or those of `span`: its offset and length.
 
-    def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
-        """`length` bytes from `offset` on, fewer at the object's end; `length` is above 0.
-
-        Raises `ObjectChangedError` where the object has another `etag`, or ends before `offset`;
-        `ObjectMissingError`, `StorageUnavailableError`.
+        In our bucket where none is named. With `etag`, of that very object alone. A span that
+        reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
+        `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
         """
-        pinned: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-        wanted = f"bytes={offset}-{offset + length - 1}"
-        with _translated(key):
-            found = self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted, **pinned)
-            return found["Body"].read()
+        wanted: GetObjectRequestTypeDef = {"Bucket": bucket or self._bucket, "Key": key}
+        if etag is not None:
+            wanted["IfMatch"] = etag
+        if span is not None:
+            wanted["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
+        with _translated(key, foreign=bucket is not None):
+            try:
+                return self._client.get_object(**wanted)["Body"].read()
+            except ClientError as exc:
+                if exc.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
+                    return b""  # The span begins where the object has ended.
+                raise
 
-    def head(self, key: str) -> ListedObject:
-        """Size and version of an object; raises `ObjectMissingError`, `StorageUnavailableError`."""
-        with _translated(key):
-            found = self._client.head_object(Bucket=self._bucket, Key=key)
+    def head(self, key: str, *, bucket: str | None = None) -> ListedObject:
+        """Size and version of an object; raises what `get` raises."""
+        with _translated(key, foreign=bucket is not None):
+            found = self._client.head_object(Bucket=bucket or self._bucket, Key=key)
         return ListedObject(key=key, etag=found["ETag"], size_bytes=found["ContentLength"])
 
-    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[ListedObject]:
+    def page(
+        self, prefix: str, *, bucket: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[ListedObject]:
         """Objects whose keys begin with `prefix`, those behind the key `after`; none at the end.
 
         The order is the server's own: S3 goes by bytes, others by folders. Raises
-        `BucketNotFoundError`, `StorageForbiddenError`, `StorageUnavailableError`.
+        `ObjectMissingError` where a bucket that is named does not exist, `ObjectDeniedError`,
+        `StorageUnavailableError`.
         """
-        with _translated(prefix):
+        with _translated(prefix, foreign=bucket is not None):
             found = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
+                Bucket=bucket or self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
             )
         return [
             ListedObject(key=one["Key"], etag=one["ETag"], size_bytes=one["Size"])

@@ -11,7 +11,8 @@ from db import erase, jobs
 from db.errors import JobSealedError, SubjectRequiredError
 from db.listing import add_page, finish_source
 from db.models import Item, Source
-from db.page import ListedEntry, ListedPhoto, Page
+from db.page import ListedEntry, Page
+from db.places import PhotoPlace
 from db.session import transaction
 from db.settings import Settings
 from db.source_queue import dispatch_sources
@@ -39,7 +40,9 @@ def page_of(*names: str, cursor: str | None = None) -> Page:
             name=name,
             client_id=name,
             source_key=f"x/{name}",
-            photo=ListedPhoto(object_key=f"x/{name}", size_bytes=1, bucket="elsewhere", etag="e"),
+            photo=PhotoPlace(
+                object_key=f"x/{name}", size_bytes=1, bucket="elsewhere", etag="e", entry=None
+            ),
         )
         for name in names
     ]
@@ -115,8 +118,8 @@ def test_a_listing_that_is_killed_between_pages_goes_on_behind_the_last(
 
     small = ObjectStore.page
 
-    def two(self: ObjectStore, prefix: str, *, after: str = "", limit: int = 2) -> object:
-        return small(self, prefix, after=after, limit=limit)
+    def two(self: ObjectStore, prefix: str, **more: object) -> object:
+        return small(self, prefix, limit=2, **more)
 
     monkeypatch.setattr(ObjectStore, "page", two)
     pages = 0
@@ -197,7 +200,7 @@ def test_a_long_source_is_listed_in_turns(lister: Lister, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         ObjectStore,
         "page",
-        lambda self, prefix, *, after: small(self, prefix, after=after, limit=1),
+        lambda self, prefix, **more: small(self, prefix, limit=1, **more),
     )
     job_id = lister.job(prefix(folder))
     (source_id,) = lister.due()
@@ -302,7 +305,7 @@ def test_a_bucket_that_does_not_exist_fails_the_source(lister: Lister) -> None:
     lister = Lister(kit=lister.kit, settings=settings, store=lister.store)
     job_id = lister.job(prefix("a/", bucket="no-such-bucket-here"))
     lister.list_all()
-    assert lister.views(job_id)[0].error_code == "source_unreachable"
+    assert lister.views(job_id)[0].error_code == "source_missing"
 
 
 def test_a_place_that_is_not_allowed_any_more_fails_the_source(lister: Lister) -> None:

@@ -23,8 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "reference" / "errors.md"
 # Roots, which are never raised themselves.
 ROOTS = {
-    one.code
-    for one in (ConflictError, NotFoundError, PhotoError, SourceError, UnavailableError)
+    one.code for one in (ConflictError, NotFoundError, PhotoError, SourceError, UnavailableError)
 }
 # Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
 WITHOUT_CLASS = {SET_ASIDE, "several_faces", "quality_too_low", "bad_request", "unreadable"}

@@ -1,7 +1,8 @@
 """Which objects are photos by their names, and why one of them is not taken."""
 
 from db.errors import KeyUnusableError
-from db.page import ListedEntry, ListedPhoto
+from db.page import ListedEntry
+from db.places import PhotoPlace
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
 from pipeline.names import MAX_FILE_NAME_CHARS, calls_itself_photo, is_hidden, spelt, storable
 
@@ -12,7 +13,7 @@ def is_photo(path: str) -> bool:
     return calls_itself_photo(file) and not any(map(is_hidden, (*folders, file)))
 
 
-def entry_of(path: str, photo: ListedPhoto, *, max_bytes: int) -> ListedEntry:
+def entry_of(path: str, photo: PhotoPlace, *, max_bytes: int) -> ListedEntry:
     """An object as an item called `path`, or as a failed one where it cannot be taken."""
     name = path if storable(path) else spelt(path)
     entry = ListedEntry(

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from db.page import ListedPhoto, Page
+from db.page import Page
+from db.places import PhotoPlace
 from db.storage import ListedObject
 from workers.sources.naming import entry_of, is_photo
 from workers.sources.reading import Reading
@@ -28,8 +29,12 @@ def _page(reading: Reading, objects: list[ListedObject]) -> Page:
     entries = [
         entry_of(
             one.key[folder_chars:],
-            ListedPhoto(
-                object_key=one.key, size_bytes=one.size_bytes, bucket=bucket, etag=one.etag
+            PhotoPlace(
+                bucket=bucket,
+                object_key=one.key,
+                etag=one.etag,
+                size_bytes=one.size_bytes,
+                entry=None,
             ),
             max_bytes=reading.context.settings.max_upload_bytes,
         )

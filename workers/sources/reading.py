@@ -4,17 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from db.allowed import Places
 from db.errors import (
-    BucketNotFoundError,
     ObjectChangedError,
+    ObjectDeniedError,
     ObjectMissingError,
     SourceChangedError,
+    SourceDeniedError,
     SourceMissingError,
-    SourceUnreachableError,
-    StorageForbiddenError,
 )
 from db.listing import SourceClaim
-from db.places import Places
 from db.retry import retrying
 from db.storage import ListedObject
 from workers.context import WorkerContext
@@ -39,27 +38,28 @@ class Reading:
 
     @property
     def bucket(self) -> str | None:
-        """None: the zip or the manifest is ours."""
-        return self.claim.bucket
+        """None: our own, where we are denied nothing for long."""
+        bucket = self.claim.bucket
+        return None if bucket == self.places.own_bucket else bucket
 
     def objects(self, *, after: str) -> list[ListedObject]:
         """The next objects below the prefix, none at the end."""
-        store = self.context.store.bucket(self.bucket)
-        return self._asked(lambda: store.page(self.key, after=after))
+        store, bucket = self.context.store, self.bucket
+        return self._asked(lambda: store.page(self.key, bucket=bucket, after=after))
 
     def head(self) -> ListedObject:
         """Size and version of the zip or the manifest."""
-        store = self.context.store.bucket(self.bucket)
-        found = self._asked(lambda: store.head(self.key))
+        store, bucket = self.context.store, self.bucket
+        found = self._asked(lambda: store.head(self.key, bucket=bucket))
         if self.claim.etag not in {None, found.etag}:
             raise _changed()
         return found
 
-    def get_range(self, offset: int, length: int, *, etag: str) -> bytes:
-        """A part of the zip or the manifest, in the version `etag`."""
-        store = self.context.store.bucket(self.bucket)
+    def get(self, offset: int, length: int, *, etag: str) -> bytes:
+        """A part of the zip or the manifest, in the version `etag`; `length` is above 0."""
+        store, bucket, span = self.context.store, self.bucket, (offset, length)
         self.keep()
-        return self._asked(lambda: store.get_range(self.key, offset, length, etag=etag))
+        return self._asked(lambda: store.get(self.key, bucket=bucket, etag=etag, span=span))
 
     def _asked(self, ask: Callable[[], T]) -> T:
         return retrying(lambda: self._once(ask), for_s=self.context.settings.lease_s / 4)
@@ -68,14 +68,11 @@ class Reading:
         try:
             return ask()
         except ObjectMissingError as exc:
-            raise SourceMissingError("the archive or the manifest is not in the bucket") from exc
+            raise SourceMissingError("there is no such bucket, or nothing under this key") from exc
+        except ObjectDeniedError as exc:
+            raise SourceDeniedError("the bucket does not let us read the source") from exc
         except ObjectChangedError as exc:
             raise _changed() from exc
-        except (BucketNotFoundError, StorageForbiddenError) as exc:
-            # Our own bucket has to come back, whoever asks for it.
-            if self.bucket in {None, self.places.own_bucket}:
-                raise
-            raise SourceUnreachableError(f"{exc}; see to its name, and to what we may do") from exc
 
 
 def _changed() -> SourceChangedError:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 
+from db.allowed import Places
 from db.errors import SourceCrashedError, UnavailableError
 from db.listing import (
     SourceClaim,
@@ -18,7 +19,6 @@ from db.listing import (
     release_source,
 )
 from db.page import Page
-from db.places import Places
 from db.retry import retrying
 from db.session import Session, retried
 from db.states import SourceKind
