@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from db import nudge
 from db.errors import JobNotFoundError, SourceEmptyError
 from db.jobs import finish_if_complete, lock_job
-from db.models import Job, Source
-from db.page import Page, insert_page
+from db.models import Item, Job, Source
+from db.page import ListedEntry, Page, insert_page
 from db.source_ends import end_source
 from db.states import OPEN_JOB_STATES, SourceKind, SourceState
 from pipeline.errors import FaceBatchError
@@ -132,6 +132,38 @@ def add_page(session: Session, claim: SourceClaim, page: Page, *, lease_s: float
     if job.paused_at is not None:
         release_source(session, claim, delay_s=0)
     return job.paused_at is None
+
+
+def photos_of_job(
+    session: Session, claim: SourceClaim, *, after: int, limit: int
+) -> list[tuple[int, ListedEntry]]:
+    """Photos of the source's other job, those of items behind `after`, with the items' ids.
+
+    An item whose photo was deleted is left out.
+    """
+    query = (
+        select(Item.id, Item.photo_id, Item.name, Item.client_id, Item.source_key)
+        .where(
+            Item.tenant_id == claim.tenant_id,
+            Item.job_id == claim.from_job_id,
+            Item.id > after,
+            Item.photo_id.is_not(None),
+        )
+        .order_by(Item.id)
+        .limit(limit)
+    )
+    return [
+        (
+            row.id,
+            ListedEntry(
+                name=row.name,
+                client_id=row.client_id,
+                source_key=row.source_key,
+                photo_id=row.photo_id,
+            ),
+        )
+        for row in session.execute(query)
+    ]
 
 
 def finish_source(session: Session, claim: SourceClaim) -> None:

@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
+from web.schemas.sources import SourcedJobIn, SourceIn
 
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
 JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Prefer: wait=N`.")
+SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"
@@ -40,7 +42,7 @@ def photos_body(*, field: str = "photos", **fields: dict[str, Any]) -> dict[str,
 
 
 def job_body() -> dict[str, Any]:
-    """Photos with what to do in form fields, or JSON for a job that gets its photos later."""
+    """Photos with what to do in form fields, or JSON for a job whose photos are elsewhere."""
     wanted = JobIn.model_json_schema(ref_template=_REF + "{model}")
     # Written out, because the page to try it shows no fields of a schema that refers to another.
     fields = wanted["properties"]
@@ -49,8 +51,14 @@ def job_body() -> dict[str, Any]:
         field.pop("default", None)
     body = photos_body(**fields)
     body["content"]["multipart/form-data"]["schema"]["required"] += wanted["required"]
-    body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{JobIn.__name__}"}}
+    body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{SourcedJobIn.__name__}"}}
     return body
+
+
+def source_body() -> dict[str, Any]:
+    """A source, of whichever kind."""
+    schema = {"$ref": f"{_REF}{SourceIn.__name__}"}
+    return {"content": {"application/json": {"schema": schema}}, "required": True}
 
 
 def added_body() -> dict[str, Any]:
@@ -66,7 +74,7 @@ def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
     """Registers the routes, and the schemas that no signature mentions."""
     for blueprint in blueprints:
         app.register_api(blueprint)
-    for model in (JobIn, KnownPhotosIn, ProblemOut):
+    for model in (JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, ProblemOut):
         _add_schema(app, model)
 
 

@@ -18,7 +18,9 @@ from web.patience import patience
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
 from web.schemas.results import ResultsOut
+from web.schemas.sources import SourcedJobIn
 from web.services import services
+from web.sourcing import new_source, submit_sources
 from web.submitting import new_job, submit
 from web.waiting import finished_job, preferred_wait_s
 
@@ -27,8 +29,9 @@ api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
 
 @api.post(
     "/jobs",
-    description="As multipart: a job with its photos, which is then sealed. As JSON: an open job, "
-    f"which gets its photos bit by bit and is sealed after the last. {WAIT}",
+    description="As multipart: a job with its photos, which is then sealed. As JSON with "
+    "`sources`: likewise, of the photos that are there. As JSON without: an open job, which gets "
+    f"its photos bit by bit and is sealed after the last. {WAIT}",
     responses={
         200: ResultsOut,
         201: JobOut,
@@ -40,15 +43,19 @@ api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
 def create_job(header: PreferHeader) -> Response:
     """Submit a job."""
     if request.is_json:
-        return _open_job(as_json(JobIn, request.get_json()))
+        return _job_from_json(as_json(SourcedJobIn, request.get_json()), header)
     here = services()
     with received(here, request, photo_field="photos") as arrived:
         job = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
     return job_answer(here, job, header)
 
 
-def _open_job(wanted: JobIn) -> Response:
+def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
+    """A job with sources, which is sealed, or an open one."""
     here = services()
+    if wanted.sources:
+        found = [new_source(here, one.root) for one in wanted.sources]
+        return job_answer(here, submit_sources(here, new_job(wanted), found), header)
     with transaction(here.database) as session:
         job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)

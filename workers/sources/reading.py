@@ -45,12 +45,12 @@ class Reading:
     def objects(self, *, after: str) -> list[ListedObject]:
         """The next objects below the prefix, none at the end."""
         store, bucket = self.context.store, self.bucket
-        return self._asked(lambda: store.page(self.key, bucket=bucket, after=after))
+        return self.asked(lambda: store.page(self.key, bucket=bucket, after=after))
 
     def head(self) -> ListedObject:
         """Size and version of the zip or the manifest."""
         store, bucket = self.context.store, self.bucket
-        found = self._asked(lambda: store.head(self.key, bucket=bucket))
+        found = self.asked(lambda: store.head(self.key, bucket=bucket))
         if self.claim.etag not in {None, found.etag}:
             raise _changed()
         return found
@@ -59,9 +59,10 @@ class Reading:
         """A part of the zip or the manifest, in the version `etag`; `length` is above 0."""
         store, bucket, span = self.context.store, self.bucket, (offset, length)
         self.keep()
-        return self._asked(lambda: store.get(self.key, bucket=bucket, etag=etag, span=span))
+        return self.asked(lambda: store.get(self.key, bucket=bucket, etag=etag, span=span))
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def asked(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns, once the store answers."""
         return retrying(lambda: self._once(ask), for_s=self.context.settings.lease_s / 4)
 
     def _once(self, ask: Callable[[], T]) -> T:

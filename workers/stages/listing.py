@@ -24,7 +24,7 @@ from db.session import Session, retried
 from db.states import SourceKind
 from pipeline.errors import FaceBatchError
 from workers.context import WorkerContext
-from workers.sources import prefix
+from workers.sources import other_job, prefix
 from workers.sources.reading import Reading
 
 log = structlog.get_logger()
@@ -34,6 +34,7 @@ TURN_S = 5.0
 HAND_BACK_DELAY_S = 2.0
 """A store that was away for so long is given a moment before the next worker asks it."""
 _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
+    SourceKind.JOB: other_job.pages,
     SourceKind.PREFIX: prefix.pages,
 }
 
