@@ -24,16 +24,18 @@ from db.session import Session, retried
 from db.states import SourceKind
 from pipeline.errors import FaceBatchError
 from workers.context import WorkerContext
-from workers.sources import other_job, prefix
+from workers.sources import archive, other_job, prefix
 from workers.sources.reading import Reading
 
 log = structlog.get_logger()
 T = TypeVar("T")
 TURN_S = 5.0
-"""Then the source goes to the back of the queue, so that no long one keeps a worker from photos."""
+"""Then the source goes to the back of the queue, so that no long one keeps a worker from photos.
+A turn is longer where it took longer to come to its first page: half of it must bring photos."""
 HAND_BACK_DELAY_S = 2.0
 """A store that was away for so long is given a moment before the next worker asks it."""
 _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
+    SourceKind.ARCHIVE: archive.pages,
     SourceKind.JOB: other_job.pages,
     SourceKind.PREFIX: prefix.pages,
 }
@@ -96,10 +98,12 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
         places.require(claim.bucket, claim.object_key or "")
     reading = Reading(context=context, claim=claim, places=places, keep=_Keeper(context, claim))
     began = time.monotonic()
+    turn_s = 0.0
     for page in _LISTERS[claim.kind](reading):
+        turn_s = turn_s or max(TURN_S, 2 * (time.monotonic() - began))
         if not _added(context, claim, page):
             return False
-        if time.monotonic() - began > TURN_S:
+        if time.monotonic() - began > turn_s:
             _hand_back(context, claim, delay_s=0)
             return False
     return True
