@@ -95,7 +95,7 @@ def _end_record(tail: bytes, tail_at: int, read: ReadRange) -> int:
     fitting = [at for at in places if _fits(tail, at)]
     if not fitting:
         raise _no_end(tail, tail_at, read, seen=bool(places))
-    if len(fitting) > 1 or places[-1] != fitting[0]:
+    if places[-1] != fitting[0]:
         raise ArchiveAmbiguousError(
             "the archive has two ends, one of them in a comment; pack the photos anew"
         )
@@ -127,11 +127,13 @@ def _widened(end: _End, locator: bytes, at: int, read: ReadRange) -> tuple[_End,
     _, disk, offset, disks = _LOCATOR.unpack(locator)
     if disk or disks > 1:
         raise ArchiveMultiDiskError(PARTS)
-    # The record counts its bytes from behind its first 12, and the locator follows it at once.
-    record = read_exactly(read, offset, _END64.size) if offset + _END64.size <= at else b""
-    if record[:12] != _END64_SIGNATURE + struct.pack("<Q", (at - offset - 12) % (1 << 64)):
+    if offset + _END64.size > at:
         raise _lost_end64(offset, at, read)
-    wide = _End(*_END64.unpack(record)[2:])
+    signature, more_bytes, *numbers = _END64.unpack(read_exactly(read, offset, _END64.size))
+    # The record counts its bytes from behind its first 12, and the locator follows it at once.
+    if signature != _END64_SIGNATURE or offset + 12 + more_bytes != at:
+        raise _lost_end64(offset, at, read)
+    wide = _End(*numbers)
     for narrow, full, number in zip(end, _FULL, wide, strict=True):
         if narrow not in {full, number}:
             raise _contradicts("its two end records differ")

@@ -28,8 +28,8 @@ from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
 from pipeline.names import MAX_FILE_NAME_CHARS, calls_itself_photo, is_hidden, storable
 
 MAX_RATIO = 200
-"""Most unpacked bytes for a packed one. Grain and noise keep real photos, even uncompressed ones,
-below 50; a picture of one colour reaches 1,000, and so does deflate whatever is in it."""
+"""Most unpacked bytes for a packed one. Noise keeps photos below 5 even where they come as raw
+pixels; a picture of one colour reaches 1,000, and more deflate cannot do."""
 SMALL_BYTES = 1_000_000
 """Unpacked bytes up to which the ratio does not matter: a small drawing may be packed tightly."""
 NESTED = "the entry is an archive itself; unpack it, and pack its photos into one zip"

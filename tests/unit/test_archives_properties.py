@@ -30,7 +30,9 @@ from pipeline.errors import FaceBatchError
 from pipeline.names import storable
 
 PARTS = st.text(min_size=1, max_size=12).filter(
-    lambda part: storable(part) and not set(part) & {"/", "\\", ":"} and not part.startswith(".")
+    lambda part: (
+        storable(part) and not set(part) & {*"/\\:"} and not part.startswith((".", "__MACOSX"))
+    )
 )
 NAMES = st.lists(PARTS, min_size=1, max_size=3).map(lambda parts: "/".join(parts) + ".jpg")
 PHOTOS = st.binary(min_size=1, max_size=3000).filter(lambda data: not archive_format(data))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import batched
+from itertools import islice
 
 from db.page import ListedEntry, Page
 from db.places import EntryPlace, PhotoPlace
@@ -42,13 +42,13 @@ def pages(reading: Reading) -> Iterator[Page]:
     # What was left out is told with the first page, which is there: an archive without is refused.
     n_skipped = inspection.left_out if start is None else 0
     found = items(inspection, read, limits, start)
-    for some in batched(found, PAGE_ITEMS):
+    while some := list(islice(found, PAGE_ITEMS)):
         page = _page(reading, some, etag=head.etag)
         yield replace(page, n_skipped=n_skipped)
         n_skipped = 0
 
 
-def _page(reading: Reading, some: tuple[ArchiveItem, ...], *, etag: str) -> Page:
+def _page(reading: Reading, some: list[ArchiveItem], *, etag: str) -> Page:
     after = some[-1].entry.after
     return Page(
         entries=[_entry(reading, one, etag=etag) for one in some],
