@@ -28,6 +28,7 @@ from db.models import (
 )
 from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind
 from db.subjects import get_subject
+from db.uploads import REQUEST_AGE
 
 FOLDER = "/"
 """The end of a doomed key that stands for everything below it."""
@@ -122,13 +123,14 @@ def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
     return list(session.scalars(query))
 
 
-def give_up_uploads(session: Session, older_than: dt.timedelta) -> int:
-    """Dooms uploads that did not commit in so long, with all that they sent; returns how many.
+def give_up_uploads(session: Session) -> int:
+    """Dooms uploads whose time is up, with all that no photo was made of; returns how many.
 
     Their rows go, so that they can commit no longer; the folders of their objects take their
     place in the same transaction, so that no fault loses sight of them.
     """
-    old = delete(Upload).where(Upload.created_at < func.now() - older_than)
+    expired = func.coalesce(Upload.expires_at, Upload.created_at + REQUEST_AGE) < func.now()
+    old = delete(Upload).where(expired)
     given_up = session.execute(old.returning(Upload.tenant_id, Upload.id)).all()
     rows = [{"object_key": f"{one.id}{FOLDER}", "tenant_id": one.tenant_id} for one in given_up]
     if rows:

@@ -29,6 +29,12 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class UploadNotFoundError(NotFoundError):
+    """No such upload; it may have been given up."""
+
+    code = "upload_not_found"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -89,6 +95,12 @@ class EmptyJobError(ConflictError):
     """A job without photos cannot be sealed."""
 
     code = "job_empty"
+
+
+class UploadIncompleteError(ConflictError):
+    """The upload's file has not been sent."""
+
+    code = "upload_incomplete"
 
 
 class JobUnfinishedError(ConflictError):
@@ -192,3 +204,9 @@ class KeyUnusableError(PhotoError):
     """The object's key gives no name that can be kept."""
 
     code = "key_unusable"
+
+
+class ManifestLineError(PhotoError):
+    """A line of a manifest names no object that can be read."""
+
+    code = "manifest_line_invalid"

@@ -108,27 +108,17 @@ def add_page(session: Session, claim: SourceClaim, page: Page, *, lease_s: float
     cursor = session.scalars(select(Source.cursor).where(Source.id == claim.source_id)).one()
     if cursor == page.cursor:
         return True
-    added = insert_page(session, job, claim.source_id, page)
-    session.execute(
-        update(Job)
-        .where(Job.id == job.id)
-        .values(
-            n_items=Job.n_items + added.n_items,
-            n_failed=Job.n_failed + added.n_failed,
-            changed_at=func.now(),
-        )
-    )
+    n_listed = insert_page(session, job, page, source_id=claim.source_id)
     session.execute(
         _mine(claim).values(
             cursor=page.cursor,
             etag=page.etag,
-            n_items=Source.n_items + added.n_listed,
+            n_items=Source.n_items + n_listed,
             n_skipped=Source.n_skipped + page.n_skipped,
             attempt=0,
             lease_until=_in_seconds(lease_s),
         )
     )
-    nudge.notify(session)
     if job.paused_at is not None:
         release_source(session, claim, delay_s=0)
     return job.paused_at is None

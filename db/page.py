@@ -1,13 +1,14 @@
 """A page of a source: what was listed becomes photos and items, all at once."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 
+from db import nudge
 from db.errors import DuplicateItemError
 from db.ids import new_id
 from db.models import Item, Job, Photo, Source
@@ -56,26 +57,36 @@ class Page:
     """The archive of ours in which all of the photos lie."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
-    """What a page brought."""
+def insert_page(
+    session: Session,
+    job: Job,
+    page: Page,
+    *,
+    source_id: uuid.UUID | None = None,
+    subject_id: uuid.UUID | None = None,
+) -> int:
+    """Makes items of the entries that the job does not have; returns how many of all it has now.
 
-    n_listed: int
-    """Photos of it that the job has now."""
-    n_items: int
-    """Those that it did not have before."""
-    n_failed: int
-
-
-def insert_page(session: Session, job: Job, source_id: uuid.UUID, page: Page) -> Added:
-    """Makes items of the entries that the job does not have; it is locked, and so is its source."""
+    The job is locked, and so is the source. The items' subject is the job's where none is given.
+    """
     entries = _linked(session, job.tenant_id, page.entries)
     new = _new_entries(session, job.id, entries)
     photo_ids = [new_id() if one.photo else one.photo_id for one in new]
     _insert_photos(session, job.tenant_id, page.archive_id, new, photo_ids)
-    _insert_items(session, job, source_id, new, photo_ids)
+    ids = {"source_id": source_id, "subject_id": subject_id or job.subject_id}
+    _insert_items(session, job, ids, new, photo_ids)
     failed = sum(one.error_code is not None for one in new)
-    return Added(n_listed=len(entries), n_items=len(new), n_failed=failed)
+    session.execute(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            n_items=Job.n_items + len(new),
+            n_failed=Job.n_failed + failed,
+            changed_at=func.now(),
+        )
+    )
+    nudge.notify(session)
+    return len(entries)
 
 
 def _linked(session: Session, tenant_id: int, entries: Sequence[ListedEntry]) -> list[ListedEntry]:
@@ -271,13 +282,17 @@ _INSERT_ITEMS = text("""
          WITH ORDINALITY
          AS listed (photo_id, name, client_id, source_key, error_code, error_detail, n)
     ORDER BY n
-""").bindparams(*_arrays("photos", "names", "client_ids", "keys", "codes", "details", kind=Text))
+""").bindparams(
+    bindparam("source_id", type_=Uuid),
+    bindparam("subject_id", type_=Uuid),
+    *_arrays("photos", "names", "client_ids", "keys", "codes", "details", kind=Text),
+)
 
 
 def _insert_items(
     session: Session,
     job: Job,
-    source_id: uuid.UUID,
+    ids: Mapping[str, uuid.UUID | None],
     entries: Sequence[ListedEntry],
     photo_ids: Sequence[uuid.UUID | None],
 ) -> None:
@@ -291,5 +306,5 @@ def _insert_items(
         "codes": [one.error_code for one in entries],
         "details": [one.error_detail for one in entries],
     }
-    ids = {"job_id": job.id, "source_id": source_id, "subject_id": job.subject_id}
-    session.execute(_INSERT_ITEMS, {"tenant_id": job.tenant_id, **ids, **columns})
+    of_job = {"tenant_id": job.tenant_id, "job_id": job.id}
+    session.execute(_INSERT_ITEMS, {**of_job, **ids, **columns})

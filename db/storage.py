@@ -182,12 +182,11 @@ class ObjectStore:
         self,
         key: str,
         *,
-        least_bytes: int,
-        most_bytes: int,
+        size_bytes: int,
         sha256: bytes | None = None,
         for_s: int,
     ) -> UploadForm:
-        """A form that uploads one file to `key`, of so many bytes, for `for_s` seconds.
+        """A form that uploads one file of that size to `key`; it can be used for `for_s` seconds.
 
         With `sha256`, the bucket takes no other bytes. Nothing is asked of the bucket.
         """
@@ -200,7 +199,7 @@ class ObjectStore:
             key,
             Fields=fields,
             Conditions=[
-                ["content-length-range", least_bytes, most_bytes],
+                ["content-length-range", size_bytes, size_bytes],
                 *({name: value} for name, value in fields.items()),
             ],
             ExpiresIn=for_s,

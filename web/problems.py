@@ -16,6 +16,7 @@ from db.errors import (
     SubjectRequiredError,
     UnavailableError,
 )
+from pipeline.archives.errors import ArchiveTooLargeError
 from pipeline.errors import (
     EngineUnknownError,
     FaceBatchError,
@@ -45,6 +46,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (SourceNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (ArchiveTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 # What Flask and Werkzeug refuse by themselves.

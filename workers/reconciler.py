@@ -24,10 +24,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 SURELY_LOST_S = 120.0
 """A chunk that nobody claimed for so long is sent again even while the queue has others in it."""
-UPLOAD_AGE = dt.timedelta(hours=1)
-"""An upload that did not commit in so long is given up: it no longer can."""
 SETTLED_AGE = dt.timedelta(hours=1)
-"""So long after that its folder is swept: by then its last object has arrived, or never will."""
+"""So long after an upload was given up its folder is swept: by then its last object has arrived,
+or never will."""
 DELETED_AT_ONCE = 100
 """Objects whose deletion is noted together."""
 OPEN_JOB_AGE = dt.timedelta(hours=24)
@@ -55,9 +54,7 @@ class Reconciler:
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
             ),
             "jobs_deleted": lambda: self._committed(erase.delete_overdue_jobs),
-            "uploads_given_up": lambda: self._committed(
-                lambda session: erase.give_up_uploads(session, UPLOAD_AGE)
-            ),
+            "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "objects_deleted": self._delete_doomed,
             "folders_swept": self._sweep_folders,
         }

@@ -22,20 +22,25 @@ def entry_of(path: str, photo: PhotoPlace, *, max_bytes: int) -> ListedEntry:
         source_key=photo.object_key,
         photo=photo,
     )
-    flaw = _flaw(path, photo.size_bytes, max_bytes)
-    if flaw is None:
-        return entry
-    kept = None if isinstance(flaw, KeyUnusableError) else path
-    return entry.failed(flaw.code, str(flaw), client_id=kept)
+    if (flaw := name_flaw(path)) is not None:
+        return entry.failed(flaw.code, str(flaw), client_id=None)
+    if (flaw := _size_flaw(photo.size_bytes, max_bytes)) is not None:
+        return entry.failed(flaw.code, str(flaw), client_id=path)
+    return entry
 
 
-def _flaw(path: str, size_bytes: int, max_bytes: int) -> PhotoError | None:
+def name_flaw(path: str) -> PhotoError | None:
+    """Why a photo cannot be called so."""
     if len(path) > MAX_FILE_NAME_CHARS:
         return KeyUnusableError(
             f"the photo's name has more than {MAX_FILE_NAME_CHARS} characters; rename it"
         )
     if not storable(path):
         return KeyUnusableError("the photo's name has control characters in it; rename it")
+    return None
+
+
+def _size_flaw(size_bytes: int, max_bytes: int) -> PhotoError | None:
     if size_bytes == 0:
         return EmptyFileError("the file is empty; send the photo's bytes")
     if size_bytes > max_bytes:

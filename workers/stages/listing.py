@@ -24,7 +24,7 @@ from db.session import Session, retried
 from db.states import SourceKind
 from pipeline.errors import FaceBatchError
 from workers.context import WorkerContext
-from workers.sources import archive, other_job, prefix
+from workers.sources import archive, manifest, other_job, prefix
 from workers.sources.reading import Reading
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ HAND_BACK_DELAY_S = 2.0
 _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
     SourceKind.ARCHIVE: archive.pages,
     SourceKind.JOB: other_job.pages,
+    SourceKind.MANIFEST: manifest.pages,
     SourceKind.PREFIX: prefix.pages,
 }
 
