@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
+from db.exports.removal import drop_exports_of_gallery, drop_exports_of_job
 from db.jobs import cancel_job, finish_if_complete
 from db.models import (
     Archive,
@@ -57,6 +58,7 @@ def delete_subject(
     # What was added before the subject was locked; from here on nothing is.
     _cancel_open_items(session, subject_id)
     photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
+    drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     _delete_unused_photos(session, tenant_id, photos)
 
@@ -77,6 +79,8 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
     # Jobs that were made before the gallery was locked; from here on none is, and no template.
     photos |= _delete_jobs_of(session, tenant_id, gallery_id)
     photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
+    # Jobs that search it beside another stay, without what they found in it.
+    drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Gallery).where(Gallery.id == gallery_id))
     _delete_unused_photos(session, tenant_id, photos)
 
@@ -261,6 +265,7 @@ def _photos_of_jobs(session: Session, job_ids: Sequence[uuid.UUID]) -> set[uuid.
 def _delete_job_rows(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     """Cancels and deletes one job; raises `JobNotFoundError`."""
     cancel_job(session, tenant_id, job_id)
+    drop_exports_of_job(session, job_id)
     session.execute(delete(Job).where(Job.tenant_id == tenant_id, Job.id == job_id))
 
 

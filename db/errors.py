@@ -35,6 +35,12 @@ class UploadNotFoundError(NotFoundError):
     code = "upload_not_found"
 
 
+class ExportNotFoundError(NotFoundError):
+    """The job has no such export, or not any more."""
+
+    code = "export_not_found"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -89,6 +95,12 @@ class JobSealedError(ConflictError):
     """The job takes no further photos."""
 
     code = "job_sealed"
+
+
+class TooManyExportsError(ConflictError):
+    """The job has as many exports as it may have at a time."""
+
+    code = "too_many_exports"
 
 
 class EmptyJobError(ConflictError):
@@ -155,6 +167,12 @@ class SourceLostError(SourceError):
     """The source took its worker down too often."""
 
     code = "source_lost"
+
+
+class ExportLostError(FaceBatchError):
+    """The export took its worker down too often."""
+
+    code = "export_lost"
 
 
 class UnavailableError(FaceBatchError):

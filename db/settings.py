@@ -25,6 +25,8 @@ from pipeline.specs import DEFAULT_ENGINE
 OWN_PREFIX = "FACEBATCH_"
 MODELS_FOLDER = "models"
 """In the home; whoever computes faces makes it, with or without a local stack."""
+MAX_PROCESSES = 1024
+MAX_CHUNK_ITEMS = 256
 OTHER_REGION = "AWS_DEFAULT_REGION"
 """What AWS's own tools read; taken where AWS_REGION is not set."""
 
@@ -105,7 +107,7 @@ class Settings(BaseSettings):
     worker_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
-        le=1024,
+        le=MAX_PROCESSES,
         alias="FACEBATCH_WORKERS",
         description="Worker processes on this machine. Default: one per core.",
     )
@@ -142,7 +144,7 @@ class Settings(BaseSettings):
     chunk_items: int = Field(
         default=16,
         ge=1,
-        le=256,
+        le=MAX_CHUNK_ITEMS,
         alias="FACEBATCH_CHUNK_ITEMS",
         description="Photos that a worker takes at once, at the most.",
     )
@@ -179,6 +181,19 @@ class Settings(BaseSettings):
         ge=1,
         alias="FACEBATCH_MAX_ATTEMPTS",
         description="Times that a photo may take its worker down before it is set aside.",
+    )
+    heartbeat_file: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_HEARTBEAT_FILE",
+        description="File that a worker, the dispatcher or the reconciler touches every second "
+        "while it is well: for whoever watches it. The local stack sets one for each of them.",
+    )
+    export_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        alias="FACEBATCH_EXPORT_DAYS",
+        description="Days after which an export that was written into the bucket is deleted.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,23 +19,14 @@ from db.errors import (
     ObjectMissingError,
     StorageUnavailableError,
 )
+from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
+from db.writing import StoredObject, Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
-
-PART_BYTES = 5 * 1024 * 1024  # S3's smallest part.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """What was written."""
-
-    key: str
-    sha256: bytes
-    size_bytes: int
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +71,27 @@ def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
 class ObjectStore:
     """The photos' bucket, and others by name. To be shared by threads, not by processes."""
 
-    def __init__(self, client: "S3Client", bucket: str, signing: "S3Client | None" = None) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        reader: Reader,
+        bucket: str,
+        signing: "S3Client | None" = None,
+    ) -> None:
         self._client = client
+        self._reader = reader
         self._bucket = bucket
         self._signing = signing or client
+        """Signs for clients, who may know the server by another address."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Connects with the settings' addresses and keys."""
-        public = settings.s3_public_endpoint_url
+        endpoint, public = settings.s3_endpoint_url, settings.s3_public_endpoint_url
+        direct = _is_loopback(endpoint.get_secret_value() if endpoint else None)
         return cls(
-            _client(settings, settings.s3_endpoint_url),
+            _client(settings, endpoint),
+            Reader.from_settings(settings, direct=direct),
             settings.s3_bucket,
             _client(settings, public) if public else None,
         )
@@ -141,6 +141,14 @@ class ObjectStore:
         reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
         `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
         """
+        try:
+            return self._reader.get(key, bucket=bucket, etag=etag, span=span)
+        except UnnameableKeyError:
+            return self._get(key, bucket=bucket, etag=etag, span=span)
+
+    def _get(
+        self, key: str, *, bucket: str | None, etag: str | None, span: tuple[int, int] | None
+    ) -> bytes:
         wanted: GetObjectRequestTypeDef = {"Bucket": bucket or self._bucket, "Key": key}
         if etag is not None:
             wanted["IfMatch"] = etag
@@ -212,7 +220,7 @@ class ObjectStore:
         At most two parts of 5 MiB are in memory. Where an error leaves `chunks` or S3, nothing
         is left in the bucket but a part upload that was aborted.
         """
-        writer = _Writer(self._client, self._bucket, key)
+        writer = Writer(self._client, self._bucket, key)
         with _translated(key):
             try:
                 for chunk in chunks:
@@ -221,6 +229,19 @@ class ObjectStore:
             except BaseException:
                 writer.abort()
                 raise
+
+    def link(self, key: str, *, file_name: str, media_type: str, valid_s: int) -> str:
+        """An address from which whoever has it gets the object, for so long, as a download."""
+        return self._signing.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{file_name}"',
+                "ResponseContentType": media_type,
+            },
+            ExpiresIn=valid_s,
+        )
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes the objects; one that is not there is no error."""
@@ -283,71 +304,3 @@ def _is_loopback(endpoint: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Writer:
-    """Writes one object: in one request where it is small, else in parts."""
-
-    def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._key = key
-        self._hash = hashlib.sha256()
-        self._size_bytes = 0
-        self._buffer = bytearray()
-        self._upload_id: str | None = None
-        self._parts: list[CompletedPartTypeDef] = []
-
-    def write(self, chunk: bytes) -> None:
-        self._hash.update(chunk)
-        self._size_bytes += len(chunk)
-        self._buffer += chunk
-        while len(self._buffer) > PART_BYTES:
-            self._send_part(bytes(self._buffer[:PART_BYTES]))
-            del self._buffer[:PART_BYTES]
-
-    def finish(self) -> StoredObject:
-        sha256 = self._hash.digest()
-        if self._upload_id is None:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=bytes(self._buffer),
-                ChecksumSHA256=base64.b64encode(sha256).decode(),
-            )
-        else:
-            self._send_part(bytes(self._buffer))
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )
-        return StoredObject(key=self._key, sha256=sha256, size_bytes=self._size_bytes)
-
-    def abort(self) -> None:
-        if self._upload_id is None:
-            return
-        # The error that brought us here matters more; the reconciler aborts what stays.
-        with contextlib.suppress(ClientError, BotoCoreError):
-            self._client.abort_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
-            )
-
-    def _send_part(self, body: bytes) -> None:
-        if self._upload_id is None:
-            started = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, ChecksumAlgorithm="SHA256"
-            )
-            self._upload_id = started["UploadId"]
-        number = len(self._parts) + 1
-        checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        sent = self._client.upload_part(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=self._upload_id,
-            PartNumber=number,
-            Body=body,
-            ChecksumSHA256=checksum,
-        )
-        self._parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum})

@@ -18,6 +18,7 @@ GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
 JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Prefer: wait=N`.")
 SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
+EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"

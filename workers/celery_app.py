@@ -9,6 +9,9 @@ from workers.transport import use_transport
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
 LIST_SOURCE = "facebatch.list_source"
+WRITE_EXPORT = "facebatch.write_export"
+EXPORT_LIMIT_S = 24 * 3600
+"""A million photos take minutes; each page of them keeps the lease, so nobody waits for this."""
 TRANSPORT_OPTIONS = {
     # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
     # an acknowledgement that Redis is not there to take would hold its place for good: a
@@ -47,10 +50,6 @@ def make_celery(settings: Settings) -> Celery:
         # let Redis repeat itself (a photo that kills its worker would run for ever).
         task_acks_late=False,
         worker_prefetch_multiplier=1,
-        # A photo that hangs would keep its process for ever. Its lease runs out in any case; this
-        # gives the process back. No honest chunk takes so long, nor does any a second time: photos
-        # that ran before travel alone.
-        task_time_limit=4 * settings.lease_s,
         # Redis may come and go for as long as it likes.
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
@@ -77,3 +76,8 @@ def send_chunk(app: Celery, item_ids: list[int]) -> None:
 def send_source(app: Celery, source_id: str) -> None:
     """Tells the workers of a source to be listed; raises what `send_chunk` raises."""
     app.send_task(LIST_SOURCE, args=[source_id], exchange="", routing_key=QUEUE, retry=False)
+
+
+def send_export(app: Celery, export_id: str) -> None:
+    """Tells the workers of an export to be written; raises what `send_chunk` raises."""
+    app.send_task(WRITE_EXPORT, args=[export_id], exchange="", routing_key=QUEUE, retry=False)

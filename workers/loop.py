@@ -9,6 +9,7 @@ from types import FrameType
 
 from db.logs import configure_logs
 from db.settings import Settings, SettingsError, load_settings
+from workers.ticking import heartbeat, tick
 
 
 class StopSignal:
@@ -45,5 +46,6 @@ def run_with_settings(run: Callable[[Settings], None]) -> int:
         sys.stderr.write(f"facebatch: {exc}\n")
         return 2
     configure_logs(settings.log_level)
+    tick(heartbeat(settings.heartbeat_file))
     run(settings)
     return 0

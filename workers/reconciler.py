@@ -13,6 +13,8 @@ import structlog
 
 from db import erase, ledger, nudge, source_queue
 from db.errors import UnavailableError
+from db.exports import queue as exports
+from db.exports.removal import drop_expired_exports
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -47,8 +49,11 @@ class Reconciler:
         steps: dict[str, Callable[[], int]] = {
             "items_set_aside": lambda: self._committed(self._set_aside),
             "leases_expired": lambda: self._committed(self._requeue_expired),
-            "sources_set_aside": lambda: self._committed(self._set_aside_sources),
-            "source_leases_expired": lambda: self._committed(self._requeue_expired_sources),
+            "sources_set_aside": lambda: self._set_aside_others(source_queue.set_aside_sources),
+            "source_leases_expired": lambda: self._requeue(source_queue.requeue_expired_sources),
+            "exports_set_aside": lambda: self._set_aside_others(exports.set_aside_exports),
+            "export_leases_expired": lambda: self._requeue(exports.requeue_expired_exports),
+            "exports_expired": lambda: self._committed(drop_expired_exports),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
@@ -81,17 +86,18 @@ class Reconciler:
             nudge.notify(session)
         return len(requeued)
 
-    def _set_aside_sources(self, session: Session) -> int:
+    def _set_aside_others(self, set_aside: Callable[..., int]) -> int:
         max_attempts = self._settings.max_attempts
-        return source_queue.set_aside_sources(session, max_attempts=max_attempts)
+        return self._committed(lambda session: set_aside(session, max_attempts=max_attempts))
 
-    def _requeue_expired_sources(self, session: Session) -> int:
-        expired = source_queue.requeue_expired_sources(
-            session, max_attempts=self._settings.max_attempts
-        )
-        if expired:
-            nudge.notify(session)
-        return expired
+    def _requeue(self, requeue_expired: Callable[..., int]) -> int:
+        def requeue(session: Session) -> int:
+            expired = requeue_expired(session, max_attempts=self._settings.max_attempts)
+            if expired:
+                nudge.notify(session)
+            return expired
+
+        return self._committed(requeue)
 
     def _resend_stale(self) -> int:
         after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
@@ -99,6 +105,7 @@ class Reconciler:
         def resend(session: Session) -> int:
             stale = len(ledger.resend_stale(session, after_s=after_s))
             stale += source_queue.resend_stale_sources(session, after_s=after_s)
+            stale += exports.resend_stale_exports(session, after_s=after_s)
             if stale:
                 nudge.notify(session)
             return stale

@@ -1,6 +1,7 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 from db.models.base import Base
+from db.models.exports import Export
 from db.models.jobs import Candidate, Event, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
 from db.models.photos import (
@@ -22,6 +23,7 @@ __all__ = [
     "DoomedObject",
     "Embedding",
     "Event",
+    "Export",
     "Extraction",
     "Face",
     "Gallery",

@@ -141,6 +141,7 @@ class Extraction(Base):
         UniqueConstraint("tenant_id", "id"),
         belongs_to("photo", "photo_id", "CASCADE"),
         CheckConstraint("rotation IN (0, 90, 180, 270)", name="rotation"),
+        CheckConstraint("orientation BETWEEN 1 AND 8", name="orientation"),
     )
 
     id: Mapped[BigId]
@@ -151,6 +152,8 @@ class Extraction(Base):
     height_px: Mapped[int]
     taken_at: Mapped[str | None]
     """When the photo was taken, as its camera wrote it: ISO 8601, mostly without a zone."""
+    orientation: Mapped[int] = mapped_column(SmallInteger, default=1, server_default=text("1"))
+    """How the stored pixels lie: the file's EXIF orientation, 1 (upright) to 8."""
     rotation: Mapped[int] = mapped_column(SmallInteger, default=0, server_default=text("0"))
     """Degrees clockwise by which the photo had to be turned for its faces to be found."""
     created_at: Mapped[Created]

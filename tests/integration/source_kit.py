@@ -1,8 +1,10 @@
 """What tests of sources share: buckets with photos in them, and a worker that lists."""
 
+import io
 import uuid
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger_kit import MAX_ATTEMPTS, Kit
 from sqlalchemy import select, text
@@ -33,9 +35,19 @@ class Lister:
     def context(self) -> WorkerContext:
         return WorkerContext(settings=self.settings, database=self.kit.database, store=self.store)
 
+    def file(self, data: bytes) -> str:
+        """The key of a file of its own where the owner's sources may lie."""
+        return self.store.put(f"{self.folder()}file", [data]).key
+
     def folder(self) -> str:
         """A place of its own where the owner's sources may lie."""
         return f"{FOLDER}{uuid.uuid4().hex}/"
+
+    def opened(self, key: str) -> io.BytesIO:
+        return io.BytesIO(self.store.get(key))
+
+    def with_settings(self, **update: object) -> "Lister":
+        return replace(self, settings=self.settings.model_copy(update=update))
 
     def fill(self, folder: str, *names: str, data: bytes = b"x") -> None:
         for name in names:
@@ -97,3 +109,16 @@ class Lister:
 
 def prefix(key: str, bucket: str = "facebatch") -> NewSource:
     return NewSource(kind=SourceKind.PREFIX, bucket=bucket, object_key=key)
+
+
+def at_key(kind: SourceKind, key: str) -> NewSource:
+    return NewSource(kind=kind, bucket="facebatch", object_key=key)
+
+
+def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip of the files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()

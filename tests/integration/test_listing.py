@@ -14,18 +14,12 @@ from db.models import Item, Source
 from db.page import ListedEntry, Page
 from db.places import PhotoPlace
 from db.session import transaction
-from db.settings import Settings
 from db.source_queue import dispatch_sources
 from db.states import ItemState, JobKind, JobState, SourceState
 from db.storage import ObjectStore
 from workers.reconciler import Reconciler
 from workers.stages import listing as stage
 from workers.stages.listing import list_source
-
-
-@pytest.fixture
-def lister(kit: Kit, settings: Settings) -> Lister:
-    return Lister(kit=kit, settings=settings, store=ObjectStore.from_settings(settings))
 
 
 @pytest.fixture
@@ -59,11 +53,7 @@ def test_the_photos_below_a_prefix_become_items_as_a_folders_files_would(lister:
     lister.fill(folder, "a.jpg", "b/c.PNG", "notes.txt", ".hidden.jpg", ".git/d.jpg", "b/")
     lister.fill(folder, "empty.jpg", data=b"")
     lister.fill(folder, "large.jpg", data=b"x" * 11)
-    lister = Lister(
-        kit=lister.kit,
-        settings=lister.settings.model_copy(update={"max_upload_bytes": 10}),
-        store=lister.store,
-    )
+    lister = lister.with_settings(max_upload_bytes=10)
     job_id = lister.job(prefix(folder))
     assert lister.kit.view(job_id).n_items == 0
     lister.list_all()
@@ -301,8 +291,7 @@ def test_a_bucket_that_is_away_counts_no_attempt(lister: Lister) -> None:
 
 
 def test_a_bucket_that_does_not_exist_fails_the_source(lister: Lister) -> None:
-    settings = lister.settings.model_copy(update={"sources": "s3://no-such-bucket-here"})
-    lister = Lister(kit=lister.kit, settings=settings, store=lister.store)
+    lister = lister.with_settings(sources="s3://no-such-bucket-here")
     job_id = lister.job(prefix("a/", bucket="no-such-bucket-here"))
     lister.list_all()
     assert lister.views(job_id)[0].error_code == "source_missing"

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 
 from db import erase, results, uploads
 from db.models import DoomedObject, Item, Photo, Upload
+from db.reading import Reader
 from db.session import transaction
 from db.settings import Settings
 from db.states import ItemState, JobState
@@ -179,7 +180,8 @@ def hanging(settings: Settings) -> Iterator[tuple[ObjectStore, threading.Event]]
 
         threading.Thread(target=take, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        yield ObjectStore(client_of(settings, url), settings.s3_bucket), asked
+        reader = Reader.from_settings(settings, direct=True)
+        yield ObjectStore(client_of(settings, url), reader, settings.s3_bucket), asked
         listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -313,9 +315,7 @@ def test_several_reconcilers_at_once_do_each_thing_once(
 ) -> None:
     job_id = kit.job(*(item(str(n)) for n in range(50)))
     for _ in range(3):
-        assert (
-            len(kit.claim([one for chunk in kit.dispatch(chunk_items=50) for one in chunk])) == 50
-        )
+        assert len(kit.claim_all()) == 50
         expire(kit)
         threads = [
             threading.Thread(target=Reconciler(settings, kit.database, store).reconcile)
