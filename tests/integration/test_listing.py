@@ -184,6 +184,7 @@ def test_many_workers_at_many_sources_list_each_photo_once(lister: Lister) -> No
 
 def test_a_long_source_is_listed_in_turns(lister: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "TURN_S", 0)
+    monkeypatch.setattr(stage, "TURN_PREPARATIONS", 0)
     folder = lister.folder()
     lister.fill(folder, "a.jpg", "b.jpg")
     small = ObjectStore.page
@@ -336,8 +337,12 @@ def test_an_id_that_the_job_has_costs_one_item_and_the_same_object_none(lister: 
     one, other = lister.folder(), lister.folder()
     lister.fill(one, "a.jpg", "b.jpg")
     lister.fill(other, "a.jpg", "c.jpg", data=b"other")
-    job_id = lister.job(prefix(one), prefix(other), prefix(one))
-    lister.list_all()
+    job_id = lister.job(seal=False)
+    for folder in (one, other, one):
+        source_id = lister.add(job_id, prefix(folder))
+        # What is still to be listed is not listed a second time.
+        assert lister.add(job_id, prefix(folder)) == source_id
+        lister.list_all()
     items = lister.items(job_id)
     assert [(item.client_id, item.error_code) for item in items] == [
         ("a.jpg", None),

@@ -30,7 +30,7 @@ def of_lines(lister: Lister, *told: object, end: str = "\n", start: str = "") ->
 def turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page has two entries, and a turn one page."""
     monkeypatch.setattr(stage, "TURN_S", 0)
-    monkeypatch.setattr(stage.time, "monotonic", iter(range(10**9)).__next__)
+    monkeypatch.setattr(stage, "TURN_PREPARATIONS", 0)
     monkeypatch.setattr(archive, "PAGE_ITEMS", 2)
     monkeypatch.setattr(manifest, "PAGE_LINES", 2)
     monkeypatch.setattr(other_job, "PAGE_ITEMS", 2)

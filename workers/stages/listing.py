@@ -30,8 +30,9 @@ from workers.sources.reading import Reading
 log = structlog.get_logger()
 T = TypeVar("T")
 TURN_S = 5.0
-"""Then the source goes to the back of the queue, so that no long one keeps a worker from photos.
-A turn is longer where it took longer to come to its first page: half of it must bring photos."""
+"""Then the source goes to the back of the queue, so that no long one keeps a worker from photos."""
+TURN_PREPARATIONS = 2.0
+"""Where it took long to come to the first page, a turn is so many times as long."""
 HAND_BACK_DELAY_S = 2.0
 """A store that was away for so long is given a moment before the next worker asks it."""
 _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
@@ -101,7 +102,7 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
     began = time.monotonic()
     turn_s = 0.0
     for page in _LISTERS[claim.kind](reading):
-        turn_s = turn_s or max(TURN_S, 2 * (time.monotonic() - began))
+        turn_s = turn_s or max(TURN_S, TURN_PREPARATIONS * (time.monotonic() - began))
         if not _added(context, claim, page):
             return False
         if time.monotonic() - began > turn_s:
