@@ -63,6 +63,14 @@ def _hosts(value: str) -> str:
     return value
 
 
+def _places(value: str) -> str:
+    """Checks that a string lists places of objects, with spaces between them."""
+    for url in value.split():
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", url):
+            raise ValueError(f"'{url}' is no place like s3://bucket/folder/")
+    return value
+
+
 PostgresUrl = Annotated[
     SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
 ]
@@ -114,6 +122,24 @@ class Settings(BaseSettings):
         ge=1,
         alias="FACEBATCH_MAX_PIXELS",
         description="Largest photo, in pixels; checked before decoding.",
+    )
+    max_archive_bytes: int = Field(
+        default=100_000_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_ARCHIVE_BYTES",
+        description="Largest zip, in bytes, and the most that the photos in one have unpacked.",
+    )
+    max_archive_entries: int = Field(
+        default=1_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_ARCHIVE_ENTRIES",
+        description="Entries of one zip, at the most, folders and what is no photo included.",
+    )
+    sources: Annotated[str, AfterValidator(_places)] | None = Field(
+        default=None,
+        alias="FACEBATCH_SOURCES",
+        description="Where sources of jobs may lie besides `sources/<tenant>/` in the photos' "
+        "bucket: places like `s3://bucket/folder/`, separated by spaces.",
     )
     chunk_items: int = Field(
         default=16,
@@ -202,6 +228,12 @@ class Settings(BaseSettings):
         default=None,
         alias="S3_ENDPOINT_URL",
         description="S3-compatible storage. Unset: the local stack starts its own.",
+    )
+    s3_public_endpoint_url: HttpUrl | None = Field(
+        default=None,
+        alias="S3_PUBLIC_ENDPOINT_URL",
+        description="The same storage as clients reach it, who upload to it directly. Default: "
+        "`S3_ENDPOINT_URL`.",
     )
     s3_bucket: BucketName = Field(
         default="facebatch", alias="S3_BUCKET", description="Bucket of the photos."

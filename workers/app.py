@@ -15,11 +15,18 @@ from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import load_settings
 from workers.board import Board, Slot
-from workers.celery_app import EXPORT_LIMIT_S, PROCESS_CHUNK, WRITE_EXPORT, make_celery
+from workers.celery_app import (
+    EXPORT_LIMIT_S,
+    LIST_SOURCE,
+    PROCESS_CHUNK,
+    WRITE_EXPORT,
+    make_celery,
+)
 from workers.children import Children, request_class
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 from workers.stages.exporting import write_export
+from workers.stages.listing import list_source
 from workers.stages.lost import settle
 from workers.ticking import heartbeat, tick
 
@@ -84,3 +91,10 @@ def write_export_task(export_id: str) -> None:
     """Writes an export into the bucket."""
     (context,) = _contexts
     write_export(context, uuid.UUID(export_id))
+
+
+@app.task(name=LIST_SOURCE)  # type: ignore[untyped-decorator]
+def list_source_task(source_id: str) -> None:
+    """Lists a source, or goes on with it."""
+    (context,) = _contexts
+    list_source(context, uuid.UUID(source_id))

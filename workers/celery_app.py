@@ -8,6 +8,7 @@ from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
+LIST_SOURCE = "facebatch.list_source"
 WRITE_EXPORT = "facebatch.write_export"
 EXPORT_LIMIT_S = 24 * 3600
 """A million photos take minutes; each page of them keeps the lease, so nobody waits for this."""
@@ -70,6 +71,11 @@ def make_celery(settings: Settings) -> Celery:
 def send_chunk(app: Celery, item_ids: list[int]) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
     app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+
+
+def send_source(app: Celery, source_id: str) -> None:
+    """Tells the workers of a source to be listed; raises what `send_chunk` raises."""
+    app.send_task(LIST_SOURCE, args=[source_id], exchange="", routing_key=QUEUE, retry=False)
 
 
 def send_export(app: Celery, export_id: str) -> None:
