@@ -1,9 +1,8 @@
-"""The ledger's moves: dispatch, claim, extend, release, requeue. Recording is db.record's."""
+"""The ledger's moves: claim, extend, release, requeue. db.dispatch sends, db.record records."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from sqlalchemy import ARRAY, BigInteger, BindParameter, bindparam, text
 from sqlalchemy.orm import Session
@@ -50,47 +49,6 @@ class Claim:
 
 def _ids(name: str) -> BindParameter[Sequence[int]]:
     return bindparam(name, type_=ARRAY(BigInteger))
-
-
-# A chunk's photos that ran before may have killed their worker: those travel alone.
-_DISPATCH = text("""
-    WITH room AS (
-        SELECT :room - count(*) AS n
-        FROM item
-        WHERE (state = 'queued' AND dispatched_at IS NOT NULL) OR state = 'running'
-    ), due AS (
-        SELECT id
-        FROM item
-        WHERE state = 'queued' AND dispatched_at IS NULL AND due_at <= now()
-        ORDER BY due_at, id
-        LIMIT (SELECT greatest(n, 0) FROM room)
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE item
-    SET dispatched_at = clock_timestamp()
-    FROM due
-    WHERE item.id = due.id
-    RETURNING item.id, item.job_id, item.attempt
-""")
-
-
-def dispatch(
-    session: Session, *, chunk_items: int, chunks_in_flight: int, workers: int
-) -> list[list[int]]:
-    """Marks due items as sent and returns their ids in chunks; the caller commits, then sends.
-
-    A chunk holds items of one job, at most `chunk_items`, and fewer where that lets all of
-    `workers` begin at once. An item that was claimed before makes a chunk of its own.
-    """
-    rows = session.execute(_DISPATCH, {"room": chunk_items * chunks_in_flight}).all()
-    alone = [[row.id] for row in rows if row.attempt > 0]
-    fresh = sorted((row.job_id, row.id) for row in rows if row.attempt == 0)
-    size = max(1, min(chunk_items, -(-len(fresh) // workers)))
-    chunks = []
-    for _, pairs in groupby(fresh, key=lambda pair: pair[0]):
-        ids = [item_id for _, item_id in pairs]
-        chunks += [ids[start : start + size] for start in range(0, len(ids), size)]
-    return alone + chunks
 
 
 _CLAIM = text("""
@@ -245,13 +203,3 @@ def set_aside(session: Session, *, max_attempts: int) -> list[int]:
 def resend_stale(session: Session, *, after_s: float) -> list[int]:
     """Makes items due again that were sent `after_s` ago and never claimed; returns their ids."""
     return list(session.scalars(_RESEND, {"after_s": after_s}))
-
-
-_UNSEND = text("""
-    UPDATE item SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'queued'
-""").bindparams(_ids("ids"))
-
-
-def unsend(session: Session, item_ids: Sequence[int]) -> None:
-    """Makes items due again whose message could not be sent."""
-    session.execute(_UNSEND, {"ids": list(item_ids)})

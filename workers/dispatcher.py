@@ -9,8 +9,8 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from db.dispatch import dispatch, unsend
 from db.errors import UnavailableError
-from db.ledger import dispatch, unsend
 from db.nudge import Listener
 from db.session import Database, make_database, transaction
 from db.settings import Settings

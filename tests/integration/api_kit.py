@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from db.ledger import dispatch
+from db.dispatch import dispatch
 from db.session import transaction
 from db.settings import Settings
 from workers.context import WorkerContext

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from db import accept, galleries, jobs, subjects
-from db.ledger import Claim, claim, dispatch
+from db.dispatch import dispatch
+from db.ledger import Claim, claim
 from db.record import EnrolFace, Outcome, record
 from db.search import nearest
 from db.session import Database, transaction
