@@ -120,3 +120,15 @@ class ObjectMissingError(FaceBatchError):
     """The photo's object is not in the bucket."""
 
     code = "object_missing"
+
+
+class ObjectChangedError(FaceBatchError):
+    """The object is another one than was listed."""
+
+    code = "object_changed"
+
+
+class ObjectDeniedError(FaceBatchError):
+    """The bucket does not let us read the object."""
+
+    code = "object_denied"

@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, BindParameter, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, BindParameter, Row, bindparam, text
 from sqlalchemy.orm import Session
 
-from db.jobs import finish_if_complete
+from db.places import EntryPlace, PhotoPlace
+from db.progress import count_ended, finish_if_complete
 from db.states import JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 
@@ -37,7 +39,10 @@ class Claim:
     subject_id: uuid.UUID | None
     new_subject: str | None
     photo_id: uuid.UUID | None
-    object_key: str | None
+    place: PhotoPlace | None
+    """None: the photo was deleted."""
+    sha256: bytes | None
+    """None where nobody has read the photo yet."""
     extraction_id: int | None
     """Set where this photo was searched by this model before."""
 
@@ -45,6 +50,10 @@ class Claim:
     def limits(self) -> FaceLimits:
         """What the job asks of a face."""
         return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
+
+
+_CLAIMED = {one.name for one in fields(Claim)} - {"kind", "multiple_faces", "sha256", "place"}
+"""Fields that the query gives as they are."""
 
 
 def _ids(name: str) -> BindParameter[Sequence[int]]:
@@ -58,6 +67,10 @@ _CLAIM = text("""
         WHERE id = ANY(:ids)
           AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
           AND attempt < :max_attempts
+          AND NOT EXISTS (
+              SELECT FROM job WHERE job.id = item.job_id
+                AND (job.paused_at IS NOT NULL OR job.cancel_requested_at IS NOT NULL)
+          )
         ORDER BY id
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
@@ -71,7 +84,9 @@ _CLAIM = text("""
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
            j.multiple_faces, j.min_face_px, j.min_quality, c.subject_id, c.new_subject,
-           c.photo_id, p.object_key, e.id AS extraction_id
+           c.photo_id, p.sha256, p.size_bytes, p.bucket, p.object_key, p.etag, p.entry_offset,
+           p.entry_packed_bytes, p.entry_method, p.entry_crc32, p.entry_name,
+           e.id AS extraction_id
     FROM claimed c
     JOIN job j ON j.id = c.job_id
     JOIN model m ON m.id = j.model_id
@@ -92,24 +107,47 @@ def claim(
     """Takes those of the items that are queued or whose lease has run out.
 
     Gives each a new fence, one more attempt and a lease. An item that is missing from the answer
-    belongs to another worker, or has ended.
+    belongs to another worker, or has ended, or its job is paused or being cancelled.
     """
     rows = session.execute(
         _CLAIM, {"ids": list(item_ids), "lease_s": lease_s, "max_attempts": max_attempts}
     )
-    claims = [
-        Claim(
-            **{
-                **row._mapping,
-                "kind": JobKind(row.kind),
-                "multiple_faces": MultipleFaces(row.multiple_faces),
-            }
-        )
-        for row in rows
-    ]
+    claims = [_claim(row) for row in rows]
     if claims:
         session.execute(_START_JOBS, {"ids": sorted({one.job_id for one in claims})})
     return claims
+
+
+def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+    return Claim(
+        **{name: getattr(row, name) for name in _CLAIMED},
+        kind=JobKind(row.kind),
+        multiple_faces=MultipleFaces(row.multiple_faces),
+        sha256=None if row.sha256 is None else bytes(row.sha256),
+        place=_place(row),
+    )
+
+
+def _place(row: Row[*tuple[Any, ...]]) -> PhotoPlace | None:
+    if row.object_key is None:
+        return None
+    entry = None
+    if row.entry_offset is not None:
+        entry = EntryPlace(
+            header_offset=row.entry_offset,
+            packed_bytes=row.entry_packed_bytes,
+            method=row.entry_method,
+            crc32=row.entry_crc32,
+            name=row.entry_name,
+            size_bytes=row.size_bytes,
+        )
+    return PhotoPlace(
+        bucket=row.bucket,
+        object_key=row.object_key,
+        etag=row.etag,
+        size_bytes=row.size_bytes,
+        entry=entry,
+    )
 
 
 _MINE = """
@@ -170,7 +208,6 @@ _SET_ASIDE = text("""
     FROM lost WHERE item.id = lost.id
     RETURNING item.id, item.job_id
 """)
-_COUNT_FAILED = text("UPDATE job SET n_failed = n_failed + :lost WHERE id = :job_id")
 _RESEND = text("""
     WITH stale AS (
         SELECT id FROM item
@@ -194,7 +231,7 @@ def set_aside(session: Session, *, max_attempts: int) -> list[int]:
     jobs = sorted({row.job_id for row in rows})
     for job_id in jobs:
         lost = sum(row.job_id == job_id for row in rows)
-        session.execute(_COUNT_FAILED, {"job_id": job_id, "lost": lost})
+        count_ended(session, job_id, failed=lost)
     if jobs:
         finish_if_complete(session, jobs)
     return [row.id for row in rows]

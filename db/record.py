@@ -2,21 +2,21 @@
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.faces import face_values
-from db.jobs import finish_if_complete
+from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
+from db.hashes import ReadPhoto, drop_unread, write_hashes
 from db.ledger import Claim
-from db.models import Embedding, Extraction, Face, Item, Job, Subject, Template
+from db.models import Item, Subject, Template
+from db.progress import count_ended, finish_if_complete
 from db.search import Near
 from db.states import ItemState
 from db.subjects import insert_subject
-from pipeline.faces import Face as FoundFace
 from pipeline.faces import PhotoFaces
 
 
@@ -33,6 +33,8 @@ class Outcome:
 
     claim: Claim
     state: ItemState
+    read: ReadPhoto | None = None
+    """What reading the photo has shown of its file; None where its hash was known before."""
     faces: PhotoFaces | None = None
     """What the photo shows; None where it could not be read."""
     candidates: tuple[tuple[Near, ...], ...] = ()
@@ -42,14 +44,6 @@ class Outcome:
     error_detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """An extraction's rows: the face and embedding ids by the face's ordinal."""
-
-    extraction_id: int
-    faces: dict[int, tuple[int, int]]
-
-
 class LostClaimError(RuntimeError):
     """An item changed hands while its row was locked, which cannot be. Nothing is recorded."""
 
@@ -57,16 +51,20 @@ class LostClaimError(RuntimeError):
 def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     """Writes the outcomes of the claims that still hold and returns their items' ids.
 
-    Faces and embeddings are written under unique keys, so a photo that another worker extracted
-    meanwhile keeps that worker's rows. The item's end, its job's counter and, with the job's last
-    item, the completion event come in the same transaction, which the caller commits.
+    Hashes that were read point items at the photo that the tenant has of these bytes. Faces and
+    embeddings are written under unique keys, so a photo that another worker extracted meanwhile
+    keeps that worker's rows. The item's end, its job's counter and, with the job's last item, the
+    completion event come in the same transaction, which the caller commits.
+
+    Raises `ConflictingChangesError` where another worker has just read one of the photos.
     """
     held = _lock_held(session, [outcome.claim for outcome in outcomes])
-    mine = [outcome for outcome in outcomes if outcome.claim.item_id in held]
+    mine, unread = _bound(session, [one for one in outcomes if one.claim.item_id in held])
     known = _extractions(session, mine)
     mine = [_enrolled(session, outcome, known) for outcome in mine]
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
+    drop_unread(session, unread)
     _count(session, mine)
     return held
 
@@ -89,98 +87,53 @@ def _lock_held(session: Session, claims: Iterable[Claim]) -> set[int]:
     return set(session.scalars(_LOCK_HELD, {"ids": ids, "fences": fences}))
 
 
-def _key(claim: Claim) -> tuple[uuid.UUID, int]:
+def _bound(session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[uuid.UUID]]:
+    """The outcomes, each of the photo that the tenant has of its bytes; and the others' ids."""
+    read: dict[int, dict[uuid.UUID, ReadPhoto]] = defaultdict(dict)
+    for outcome in outcomes:
+        if outcome.read is not None and outcome.claim.photo_id is not None:
+            read[outcome.claim.tenant_id][outcome.claim.photo_id] = outcome.read
+    photos: dict[uuid.UUID, uuid.UUID] = {}
+    for tenant_id in sorted(read):
+        photos |= write_hashes(session, tenant_id, read[tenant_id])
+    others = {one: same for one, same in photos.items() if one != same}
+    return [_pointed(outcome, others) for outcome in outcomes], [*others]
+
+
+def _pointed(outcome: Outcome, photos: Mapping[uuid.UUID, uuid.UUID]) -> Outcome:
+    claim = outcome.claim
+    if claim.photo_id is None or claim.photo_id not in photos:
+        return outcome
+    return replace(outcome, claim=replace(claim, photo_id=photos[claim.photo_id]))
+
+
+def _key(claim: Claim) -> PhotoOfModel:
     assert claim.photo_id is not None  # noqa: S101 - faces come from photos.
     return claim.photo_id, claim.model_id
 
 
 def _extractions(
     session: Session, outcomes: Sequence[Outcome]
-) -> dict[tuple[uuid.UUID, int], _Known]:
+) -> dict[PhotoOfModel, KnownExtraction]:
     """Writes the extractions that are new; returns all of them by photo and model."""
-    with_faces = {_key(outcome.claim): outcome for outcome in outcomes if outcome.faces is not None}
-    # In order of the photo, so that two workers with the same photos do not wait in a ring.
-    for key in sorted(with_faces):
-        _insert_extraction(session, with_faces[key])
-    rows = session.execute(
-        select(
-            Extraction.photo_id,
-            Extraction.model_id,
-            Extraction.id,
-            Face.ordinal,
-            Face.id,
-            Embedding.id,
-        )
-        .outerjoin(Face, Face.extraction_id == Extraction.id)
-        .outerjoin(
-            Embedding,
-            (Embedding.face_id == Face.id) & (Embedding.model_id == Extraction.model_id),
-        )
-        .where(Extraction.photo_id.in_({photo_id for photo_id, _ in with_faces}))
-    ).all()
-    known: dict[tuple[uuid.UUID, int], _Known] = {}
-    for photo_id, model_id, extraction_id, ordinal, face_id, embedding_id in rows:
-        entry = known.setdefault(
-            (photo_id, model_id), _Known(extraction_id=extraction_id, faces={})
-        )
-        if ordinal is not None:
-            entry.faces[ordinal] = (face_id, embedding_id)
-    return known
-
-
-def _insert_extraction(session: Session, outcome: Outcome) -> None:
-    claim, found = outcome.claim, outcome.faces
-    if found is None or claim.extraction_id is not None:
-        return
-    extraction_id = session.scalars(
-        insert(Extraction)
-        .values(
-            tenant_id=claim.tenant_id,
-            photo_id=claim.photo_id,
-            model_id=claim.model_id,
-            width_px=found.width_px,
-            height_px=found.height_px,
-            rotation=found.rotation,
-        )
-        .on_conflict_do_nothing(index_elements=["photo_id", "model_id"])
-        .returning(Extraction.id)
-    ).one_or_none()
-    # None: another worker extracted it first.
-    if extraction_id is not None and found.faces:
-        _insert_faces(session, claim, extraction_id, found.faces)
-
-
-def _insert_faces(
-    session: Session, claim: Claim, extraction_id: int, faces: Sequence[FoundFace]
-) -> None:
-    rows = [
+    seen = [outcome for outcome in outcomes if outcome.faces is not None]
+    write_found(
+        session,
         {
-            "tenant_id": claim.tenant_id,
-            "extraction_id": extraction_id,
-            "ordinal": ordinal,
-            **face_values(face),
-        }
-        for ordinal, face in enumerate(faces)
-    ]
-    face_ids = session.scalars(
-        insert(Face).returning(Face.id, sort_by_parameter_order=True), rows
-    ).all()
-    session.execute(
-        insert(Embedding),
-        [
-            {
-                "tenant_id": claim.tenant_id,
-                "face_id": face_id,
-                "model_id": claim.model_id,
-                "vector": face.embedding,
-            }
-            for face_id, face in zip(face_ids, faces, strict=True)
-        ],
+            _key(outcome.claim): outcome.faces
+            for outcome in seen
+            if outcome.faces is not None and outcome.claim.extraction_id is None
+        },
+    )
+    return extraction_ids(
+        session,
+        [_key(outcome.claim) for outcome in seen],
+        with_faces=[_key(one.claim) for one in seen if one.enrol or any(one.candidates)],
     )
 
 
 def _enrolled(
-    session: Session, outcome: Outcome, known: dict[tuple[uuid.UUID, int], _Known]
+    session: Session, outcome: Outcome, known: dict[PhotoOfModel, KnownExtraction]
 ) -> Outcome:
     """Makes the template that the outcome asks for; an outcome of failure where it can't."""
     if outcome.enrol is None or outcome.faces is None:
@@ -241,7 +194,7 @@ _ADD_CANDIDATES = text("""
 
 
 def _add_candidates(
-    session: Session, outcomes: Sequence[Outcome], known: dict[tuple[uuid.UUID, int], _Known]
+    session: Session, outcomes: Sequence[Outcome], known: dict[PhotoOfModel, KnownExtraction]
 ) -> None:
     """Writes the candidates; those whose subject was deleted since the search are left out."""
     columns: dict[str, list[int | str | float]] = defaultdict(list)
@@ -258,30 +211,40 @@ def _add_candidates(
         session.execute(_ADD_CANDIDATES, dict(columns))
 
 
+_END_ITEMS = text("""
+    UPDATE item
+    SET state = ended.state, lease_until = NULL, photo_id = ended.photo_id,
+        extraction_id = ended.extraction_id, error_code = ended.error_code,
+        error_detail = ended.error_detail, finished_at = now()
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS bigint[]), CAST(:states AS text[]),
+                CAST(CAST(:photos AS text[]) AS uuid[]), CAST(:extractions AS bigint[]),
+                CAST(:codes AS text[]), CAST(:details AS text[]))
+        AS ended (id, fence, state, photo_id, extraction_id, error_code, error_detail)
+    WHERE item.id = ended.id AND item.fence = ended.fence AND item.state = 'running'
+    RETURNING item.id
+""")
+
+
 def _end_items(
-    session: Session, outcomes: Sequence[Outcome], known: dict[tuple[uuid.UUID, int], _Known]
+    session: Session, outcomes: Sequence[Outcome], known: dict[PhotoOfModel, KnownExtraction]
 ) -> None:
-    for outcome in outcomes:
-        claim = outcome.claim
-        ended = session.execute(
-            update(Item)
-            .where(
-                Item.id == claim.item_id,
-                Item.fence == claim.fence,
-                Item.state == ItemState.RUNNING,
-            )
-            .values(
-                state=outcome.state,
-                lease_until=None,
-                extraction_id=known[_key(claim)].extraction_id if outcome.faces else None,
-                error_code=outcome.error_code,
-                error_detail=outcome.error_detail,
-                finished_at=func.now(),
-            )
-            .returning(Item.id)
-        ).all()
-        if len(ended) != 1:
-            raise LostClaimError(f"item {claim.item_id} was lost while it was locked")
+    if not outcomes:
+        return
+    claims = [outcome.claim for outcome in outcomes]
+    values = {
+        "ids": [claim.item_id for claim in claims],
+        "fences": [claim.fence for claim in claims],
+        "states": [outcome.state.value for outcome in outcomes],
+        "photos": [str(claim.photo_id) if claim.photo_id else None for claim in claims],
+        "extractions": [
+            known[_key(one.claim)].extraction_id if one.faces else None for one in outcomes
+        ],
+        "codes": [outcome.error_code for outcome in outcomes],
+        "details": [outcome.error_detail for outcome in outcomes],
+    }
+    ended = session.execute(_END_ITEMS, values).all()
+    if len(ended) != len(outcomes):
+        raise LostClaimError("an item was lost while it was locked")
 
 
 def _count(session: Session, outcomes: Sequence[Outcome]) -> None:
@@ -289,13 +252,11 @@ def _count(session: Session, outcomes: Sequence[Outcome]) -> None:
     by_job = Counter((outcome.claim.job_id, outcome.state) for outcome in outcomes)
     jobs = sorted({job_id for job_id, _ in by_job})
     for job_id in jobs:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id)
-            .values(
-                n_done=Job.n_done + by_job[job_id, ItemState.DONE],
-                n_no_face=Job.n_no_face + by_job[job_id, ItemState.NO_FACE],
-                n_failed=Job.n_failed + by_job[job_id, ItemState.FAILED],
-            )
+        count_ended(
+            session,
+            job_id,
+            done=by_job[job_id, ItemState.DONE],
+            no_face=by_job[job_id, ItemState.NO_FACE],
+            failed=by_job[job_id, ItemState.FAILED],
         )
     finish_if_complete(session, jobs)

@@ -13,13 +13,18 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from db.errors import ObjectMissingError, StorageUnavailableError
+from db.errors import (
+    ObjectChangedError,
+    ObjectDeniedError,
+    ObjectMissingError,
+    StorageUnavailableError,
+)
 from db.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
 
 PART_BYTES = 5 * 1024 * 1024  # S3's smallest part.
 
@@ -34,13 +39,22 @@ class StoredObject:
 
 
 @contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Turns boto's errors into ours: missing objects are final, all else may pass."""
+def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
+    """Turns boto's errors into ours: missing objects are final, most else may pass.
+
+    A bucket of ours that denies us something is set up wrongly, and will be put right; one of
+    somebody else's has said its word.
+    """
     try:
         yield
     except ClientError as exc:
-        if exc.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+        code = exc.response.get("Error", {}).get("Code")
+        if code in {"NoSuchKey", "404"} or (foreign and code == "NoSuchBucket"):
             raise ObjectMissingError(f"the object {key} is not in the bucket") from exc
+        if code in {"PreconditionFailed", "412"}:
+            raise ObjectChangedError(f"the object {key} has changed since it was listed") from exc
+        if foreign and code in {"AccessDenied", "403"}:
+            raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from exc
         raise StorageUnavailableError("the bucket refused a request") from exc
     except BotoCoreError as exc:
         raise StorageUnavailableError("the bucket does not answer") from exc
@@ -114,10 +128,32 @@ class ObjectStore:
         except ObjectMissingError as exc:
             raise StorageUnavailableError("the bucket does not exist") from exc
 
-    def get(self, key: str) -> bytes:
-        """The object's bytes; raises `ObjectMissingError` or `StorageUnavailableError`."""
-        with _translated(key):
-            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+    def get(
+        self,
+        key: str,
+        *,
+        bucket: str | None = None,
+        etag: str | None = None,
+        span: tuple[int, int] | None = None,
+    ) -> bytes:
+        """The object's bytes, or those of `span`: its offset and length.
+
+        In our bucket where none is named. With `etag`, of that very object alone. A span that
+        reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
+        `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
+        """
+        wanted: GetObjectRequestTypeDef = {"Bucket": bucket or self._bucket, "Key": key}
+        if etag is not None:
+            wanted["IfMatch"] = etag
+        if span is not None:
+            wanted["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
+        with _translated(key, foreign=bucket is not None):
+            try:
+                return self._client.get_object(**wanted)["Body"].read()
+            except ClientError as exc:
+                if exc.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
+                    return b""  # The span begins where the object has ended.
+                raise
 
     def put(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         """Streams `chunks` into `key` and returns its SHA-256 and size.

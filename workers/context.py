@@ -32,8 +32,8 @@ class WorkerContext:
         return_free_memory()
         return cls(
             settings=settings,
-            # One thread works; the second connection is for the moment of a reconnect.
-            database=make_database(settings.database or "", pool_size=1, max_overflow=1),
+            # One thread computes, one fetches; the third is for the moment of a reconnect.
+            database=make_database(settings.database or "", pool_size=2, max_overflow=1),
             store=ObjectStore.from_settings(settings),
         )
 

@@ -72,7 +72,8 @@ class Photo(Base):
         CheckConstraint("bucket IS NULL OR archive_id IS NULL", name="owner"),
         CheckConstraint("archive_id IS NULL OR entry_offset IS NOT NULL", name="archive"),
         CheckConstraint(
-            "num_nulls(entry_offset, entry_packed_bytes, entry_method, entry_crc32) IN (0, 4)",
+            "num_nulls(entry_offset, entry_packed_bytes, entry_method, entry_crc32, entry_name) "
+            "IN (0, 5)",
             name="entry",
         ),
     )
@@ -93,6 +94,8 @@ class Photo(Base):
     entry_packed_bytes: Mapped[int | None]
     entry_method: Mapped[int | None] = mapped_column(SmallInteger)
     entry_crc32: Mapped[int | None]
+    entry_name: Mapped[str | None]
+    """The path in the zip, which its local header has as well."""
     created_at: Mapped[Created]
 
 

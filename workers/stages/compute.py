@@ -15,7 +15,7 @@ from db.states import ItemState, JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 from pipeline.faces import Box, Face, PhotoFaces
 from workers.context import WorkerContext
-from workers.stages.extract import Extracted, PhotoId, extract
+from workers.stages.extract import Extracted, Failure, PhotoId, extract
 from workers.stages.lease import Lease
 
 
@@ -23,7 +23,10 @@ def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> li
     """One outcome for each claim; raises what `extract` raises."""
     extracted = _extracted(context, claims, lease)
     lease.keep()
-    outcomes = [_outcome(claim, extracted[claim.item_id]) for claim in claims]
+    outcomes = [
+        replace(_outcome(claim, one.result), read=one.read)
+        for claim, one in ((claim, extracted[claim.item_id]) for claim in claims)
+    ]
     return _with_candidates(context, outcomes)
 
 
@@ -38,7 +41,9 @@ def _extracted(
             fresh.setdefault(claim.photo_id, claim)
     by_photo = extract(context, fresh.values(), lease)
     return {
-        claim.item_id: known.get(claim.extraction_id or 0) or by_photo[claim.photo_id]
+        claim.item_id: Extracted(result=known[claim.extraction_id])
+        if claim.extraction_id is not None and claim.extraction_id in known
+        else by_photo[claim.photo_id]
         for claim in claims
     }
 
@@ -56,7 +61,7 @@ def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, Phot
     return retrying(load, for_s=context.settings.lease_s)
 
 
-def _outcome(claim: Claim, extracted: Extracted) -> Outcome:
+def _outcome(claim: Claim, extracted: PhotoFaces | Failure) -> Outcome:
     """How the item ends, before anybody is searched."""
     if not isinstance(extracted, PhotoFaces):
         return _failed(claim, extracted.code, extracted.detail)

@@ -1,10 +1,11 @@
 """Extraction: from claimed photos in the bucket to their faces with embeddings.
 
 One thread computes. The next photos are fetched, and decoded where they are not large, by threads
-of their own: both happen outside Python's lock, and a bucket far away costs no time.
+of their own: both happen outside Python's lock.
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -14,9 +15,8 @@ from typing import Self, TypeVar
 
 import structlog
 
-from db.errors import ObjectMissingError
+from db.hashes import ReadPhoto
 from db.ledger import Claim
-from db.retry import retrying
 from pipeline.batching import EmbedBatches, embed_each
 from pipeline.engine import Engine
 from pipeline.errors import (
@@ -31,6 +31,7 @@ from pipeline.loader import load_engine
 from pipeline.photo import Photo
 from workers.context import WorkerContext
 from workers.stages.ahead import ahead
+from workers.stages.fetch import Fetched, fetch, groups
 from workers.stages.lease import Lease
 
 log = structlog.get_logger()
@@ -56,12 +57,6 @@ class EngineVersionError(FaceBatchError):
     code = "engine_version_unknown"
 
 
-_ENDS_A_PHOTO = (
-    *(PhotoError, ObjectMissingError),
-    *(EngineUnknownError, EngineVersionError, ModelFileError),
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a photo has no result. The error itself would keep the photo's pixels in memory."""
@@ -76,14 +71,20 @@ class Failure:
         return cls(code=error.code, detail=str(error))
 
 
-Extracted = PhotoFaces | Failure
-"""What a photo shows, or why that cannot be told."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """What a photo shows, or why that cannot be told."""
+
+    result: PhotoFaces | Failure
+    read: ReadPhoto | None = None
+    """The photo's hash, where nobody knew it before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
     claim: Claim
     engine: Engine
+    data: bytes
 
 
 _Batch = Sequence[tuple[_Task, DetectedPhoto]]
@@ -98,36 +99,89 @@ def extract(
     Raises `UnavailableError` where a store stays away, and `ModelCacheError` where there is no room
     for an engine's models.
     """
+    alike: dict[tuple[int, int], list[Claim]] = defaultdict(list)
+    for claim in claims:
+        alike[claim.tenant_id, claim.model_id].append(claim)
     found: dict[PhotoId, Extracted] = {}
-    tasks = list(_tasks(context, claims, found))
-    batches = {task.engine.spec.name: EmbedBatches[_Task]() for task in tasks}
-    with closing(ahead(lambda task: _fetched(context, task), tasks, depth=PHOTOS_AHEAD)) as photos:
-        for task, photo in photos:
-            try:
-                detected = _detected(task, photo)
-            except _ENDS_A_PHOTO as exc:
-                found[task.claim.photo_id] = Failure.of(exc)
-            else:
-                full = batches[task.engine.spec.name].add(task, detected)
-                found.update(_embedded(full))
-            lease.keep()
-    for batch in batches.values():
-        found.update(_embedded(batch.rest()))
-        lease.keep()
+    for some in alike.values():
+        found |= _Extraction(context, some[0], lease).of(some)
     return found
 
 
-def _tasks(
-    context: WorkerContext, claims: Iterable[Claim], found: dict[PhotoId, Extracted]
-) -> Iterator[_Task]:
-    """The claims with their engines; what cannot be begun goes to `found` at once."""
-    for claim in claims:
+class _Extraction:
+    """The photos of one tenant's claims that have one engine."""
+
+    def __init__(self, context: WorkerContext, claim: Claim, lease: Lease) -> None:
+        self._context = context
+        self._claim = claim
+        self._lease = lease
+        self._found: dict[PhotoId, PhotoFaces | Failure] = {}
+        self._reads: dict[PhotoId, ReadPhoto] = {}
+        self._first: dict[bytes, PhotoId] = {}
+        """By the hash, which of the photos that nobody had read is searched for all of them."""
+
+    def of(self, claims: Sequence[Claim]) -> dict[PhotoId, Extracted]:
+        """The faces of each photo, or its error, by the photo's id."""
+        there = [claim for claim in claims if claim.place is not None]
+        for claim in claims:
+            if claim.place is None:
+                self._found[claim.photo_id] = Failure.of(
+                    PhotoDeletedError("the photo was deleted before its turn came")
+                )
         try:
-            if claim.object_key is None:
-                raise PhotoDeletedError("the photo was deleted before its turn came")
-            yield _Task(claim=claim, engine=_engine(context, claim))
-        except _ENDS_A_PHOTO as exc:
-            found[claim.photo_id] = Failure.of(exc)
+            self._search(there, _engine(self._context, self._claim))
+        except (EngineUnknownError, EngineVersionError, ModelFileError) as exc:
+            self._found |= {claim.photo_id: Failure.of(exc) for claim in there}
+        return {claim.photo_id: self._extracted(claim.photo_id) for claim in claims}
+
+    def _extracted(self, photo_id: PhotoId) -> Extracted:
+        read = self._reads.get(photo_id)
+        first = self._first.get(read.sha256, photo_id) if read else photo_id
+        return Extracted(result=self._found[first], read=read)
+
+    def _search(self, claims: Sequence[Claim], engine: Engine) -> None:
+        batch = EmbedBatches[_Task]()
+        with (
+            closing(
+                ahead(lambda group: fetch(self._context, group), groups(claims), depth=1)
+            ) as fetched,
+            closing(
+                ahead(self._decoded, self._unknown(fetched, engine), depth=PHOTOS_AHEAD)
+            ) as photos,
+        ):
+            for task, photo in photos:
+                try:
+                    detected = _detected(task, photo)
+                except PhotoError as exc:
+                    self._found[task.claim.photo_id] = Failure.of(exc)
+                else:
+                    self._found.update(_embedded(batch.add(task, detected)))
+                self._lease.keep()
+        self._found.update(_embedded(batch.rest()))
+
+    def _unknown(
+        self,
+        fetched: Iterable[tuple[Sequence[Claim], Future[list[Fetched]]]],
+        engine: Engine,
+    ) -> Iterator[_Task]:
+        """The photos that must be searched; of the others, what is known goes to its place."""
+        for _, group in fetched:
+            for one in group.result():
+                photo_id = one.claim.photo_id
+                if one.read is not None:
+                    self._reads[photo_id] = one.read
+                    if self._first.setdefault(one.read.sha256, photo_id) != photo_id:
+                        continue
+                if isinstance(one.data, FaceBatchError):
+                    self._found[photo_id] = Failure.of(one.data)
+                elif one.known is not None:
+                    self._found[photo_id] = one.known
+                else:
+                    yield _Task(claim=one.claim, engine=engine, data=one.data)
+
+    def _decoded(self, task: _Task) -> Photo:
+        """The photo, opened, and decoded where it is not large. Runs in a thread of `ahead`."""
+        return _guarded(task, lambda: _opened(self._context, task))
 
 
 def _engine(context: WorkerContext, claim: Claim) -> Engine:
@@ -140,16 +194,8 @@ def _engine(context: WorkerContext, claim: Claim) -> Engine:
     return engine
 
 
-def _fetched(context: WorkerContext, task: _Task) -> Photo:
-    """The photo, opened, and decoded where it is not large. Runs in a thread of `ahead`."""
-    key = task.claim.object_key or ""
-    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
-    data = retrying(lambda: context.store.get(key), for_s=context.settings.lease_s / 4)
-    return _guarded(task, lambda: _opened(context, task, data))
-
-
-def _opened(context: WorkerContext, task: _Task, data: bytes) -> Photo:
-    photo = task.engine.open(data, max_pixels=context.settings.max_pixels)
+def _opened(context: WorkerContext, task: _Task) -> Photo:
+    photo = task.engine.open(task.data, max_pixels=context.settings.max_pixels)
     if photo.width_px * photo.height_px <= DECODED_AHEAD_MAX_PIXELS:
         task.engine.look(photo)
     return photo
@@ -162,7 +208,7 @@ def _detected(task: _Task, fetched: Future[Photo]) -> DetectedPhoto:
     return detected
 
 
-def _embedded(batch: _Batch) -> Iterator[tuple[PhotoId, Extracted]]:
+def _embedded(batch: _Batch) -> Iterator[tuple[PhotoId, PhotoFaces | Failure]]:
     if not batch:
         return
     each = embed_each(batch[0][0].engine, [photo for _, photo in batch])

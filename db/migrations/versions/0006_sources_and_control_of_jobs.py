@@ -68,6 +68,7 @@ def _add_photos() -> None:
     op.add_column("photo", sa.Column("entry_packed_bytes", sa.BigInteger(), nullable=True))
     op.add_column("photo", sa.Column("entry_method", sa.SmallInteger(), nullable=True))
     op.add_column("photo", sa.Column("entry_crc32", sa.BigInteger(), nullable=True))
+    op.add_column("photo", sa.Column("entry_name", sa.Text(), nullable=True))
     op.alter_column("photo", "sha256", existing_type=sa.LargeBinary(), nullable=True)
     op.drop_constraint(op.f("uq_photo_object_key"), "photo", type_="unique")
     op.create_index(
@@ -108,7 +109,8 @@ def _add_photos() -> None:
     op.create_check_constraint(
         op.f("ck_photo_entry"),
         "photo",
-        "num_nulls(entry_offset, entry_packed_bytes, entry_method, entry_crc32) IN (0, 4)",
+        "num_nulls(entry_offset, entry_packed_bytes, entry_method, entry_crc32, entry_name) "
+        "IN (0, 5)",
     )
 
 
@@ -138,6 +140,7 @@ def _remove_photos() -> None:
     )
     op.create_unique_constraint(op.f("uq_photo_object_key"), "photo", ["object_key"])
     op.alter_column("photo", "sha256", existing_type=sa.LargeBinary(), nullable=False)
+    op.drop_column("photo", "entry_name")
     op.drop_column("photo", "entry_crc32")
     op.drop_column("photo", "entry_method")
     op.drop_column("photo", "entry_packed_bytes")

@@ -1,0 +1,114 @@
+"""Hashes of photos that were listed before anybody had read them."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import LargeBinary, Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.errors import ConflictingChangesError
+from db.models import DoomedObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPhoto:
+    """What reading a photo has shown of its file."""
+
+    sha256: bytes
+    size_bytes: int
+
+
+_KNOWN = text("""
+    SELECT photo.sha256, extraction.id
+    FROM photo
+    JOIN extraction ON extraction.photo_id = photo.id AND extraction.model_id = :model_id
+    WHERE photo.tenant_id = :tenant_id AND photo.sha256 = ANY(:hashes)
+""").bindparams(bindparam("hashes", type_=ARRAY(LargeBinary)))
+
+
+def known_extractions(
+    session: Session, tenant_id: int, model_id: int, hashes: Sequence[bytes]
+) -> dict[bytes, int]:
+    """The extractions by that model of the tenant's photos of these hashes, by hash."""
+    rows = session.execute(
+        _KNOWN, {"tenant_id": tenant_id, "model_id": model_id, "hashes": list(hashes)}
+    )
+    return {bytes(sha256): extraction_id for sha256, extraction_id in rows}
+
+
+_SAME = text("""
+    SELECT id, sha256 FROM photo
+    WHERE tenant_id = :tenant_id AND sha256 = ANY(:hashes)
+    ORDER BY id FOR KEY SHARE
+""").bindparams(bindparam("hashes", type_=ARRAY(LargeBinary)))
+_WRITE = text("""
+    UPDATE photo SET sha256 = fresh.sha256, size_bytes = fresh.size_bytes
+    FROM unnest(CAST(CAST(:ids AS text[]) AS uuid[]), :hashes, CAST(:sizes AS bigint[]))
+        AS fresh (id, sha256, size_bytes)
+    WHERE photo.id = fresh.id AND photo.tenant_id = :tenant_id AND photo.sha256 IS NULL
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Text)),
+    bindparam("hashes", type_=ARRAY(LargeBinary)),
+)
+
+
+def write_hashes(
+    session: Session, tenant_id: int, read: Mapping[uuid.UUID, ReadPhoto]
+) -> dict[uuid.UUID, uuid.UUID]:
+    """Gives photos the hashes that were read; returns for each the tenant's photo of its bytes.
+
+    That is the photo itself, or one that the tenant had before, or the first of several in `read`.
+    Raises `ConflictingChangesError` where another worker writes one of the hashes at this moment.
+    """
+    hashes = sorted({one.sha256 for one in read.values()})
+    rows = session.execute(_SAME, {"tenant_id": tenant_id, "hashes": hashes})
+    photos = {bytes(sha256): photo_id for photo_id, sha256 in rows}
+    # In order, so that two workers with the same photos do not wait in a ring.
+    fresh = [one for one in sorted(read) if photos.setdefault(read[one].sha256, one) == one]
+    if fresh:
+        try:
+            session.execute(
+                _WRITE,
+                {
+                    "tenant_id": tenant_id,
+                    "ids": [str(one) for one in fresh],
+                    "hashes": [read[one].sha256 for one in fresh],
+                    "sizes": [read[one].size_bytes for one in fresh],
+                },
+            )
+        except IntegrityError as exc:
+            raise ConflictingChangesError("another worker has just read the same photo") from exc
+    return {one: photos[found.sha256] for one, found in read.items()}
+
+
+_DROP = text("""
+    WITH unread AS (
+        SELECT id FROM photo
+        WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) AND sha256 IS NULL
+        ORDER BY id FOR UPDATE
+    )
+    DELETE FROM photo
+    USING unread
+    WHERE photo.id = unread.id AND NOT EXISTS (SELECT FROM item WHERE item.photo_id = photo.id)
+    RETURNING photo.tenant_id, photo.object_key, photo.bucket IS NULL AND photo.archive_id IS NULL
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))
+
+
+def drop_unread(session: Session, photo_ids: Sequence[uuid.UUID]) -> None:
+    """Deletes photos that turned out to be others' bytes, once no item points at them any more.
+
+    An object of ours that held nothing else is doomed.
+    """
+    if not photo_ids:
+        return
+    rows = session.execute(_DROP, {"ids": [str(one) for one in photo_ids]}).all()
+    doomed = [
+        {"object_key": key, "tenant_id": tenant_id}
+        for tenant_id, key, own_object in rows
+        if own_object
+    ]
+    if doomed:
+        session.execute(insert(DoomedObject).on_conflict_do_nothing(), doomed)
