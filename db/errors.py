@@ -85,6 +85,24 @@ class JobSealedError(ConflictError):
     code = "job_sealed"
 
 
+class JobEndedError(ConflictError):
+    """The job has ended or is about to: it can be neither paused nor resumed."""
+
+    code = "job_ended"
+
+
+class JobCancelledError(ConflictError):
+    """The job was cancelled: nothing of it is tried again."""
+
+    code = "job_cancelled"
+
+
+class GalleriesDifferError(ConflictError):
+    """The galleries to search together are not of one engine and version."""
+
+    code = "galleries_differ"
+
+
 class EmptyJobError(ConflictError):
     """A job without photos cannot be sealed."""
 

@@ -31,6 +31,8 @@ class Claim:
     engine: str
     engine_version: str
     gallery_id: uuid.UUID | None
+    further_gallery_ids: tuple[uuid.UUID, ...]
+    """Searched together with the gallery."""
     threshold_distance: float
     top_k: int
     multiple_faces: MultipleFaces
@@ -52,7 +54,8 @@ class Claim:
         return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
 
-_CLAIMED = {one.name for one in fields(Claim)} - {"kind", "multiple_faces", "sha256", "place"}
+_MADE = {"kind", "further_gallery_ids", "multiple_faces", "sha256", "place"}
+_CLAIMED = {one.name for one in fields(Claim)} - _MADE
 """Fields that the query gives as they are."""
 
 
@@ -83,6 +86,7 @@ _CLAIM = text("""
     )
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
+           ARRAY(SELECT g.gallery_id FROM job_gallery g WHERE g.job_id = j.id) AS further,
            j.multiple_faces, j.min_face_px, j.min_quality, c.subject_id, c.new_subject,
            c.photo_id, p.sha256, p.size_bytes, p.bucket, p.object_key, p.etag, p.entry_offset,
            p.entry_packed_bytes, p.entry_method, p.entry_crc32, p.entry_name,
@@ -122,6 +126,7 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
     return Claim(
         **{name: getattr(row, name) for name in _CLAIMED},
         kind=JobKind(row.kind),
+        further_gallery_ids=tuple(row.further),
         multiple_faces=MultipleFaces(row.multiple_faces),
         sha256=None if row.sha256 is None else bytes(row.sha256),
         place=_place(row),

@@ -4,9 +4,10 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import case, func, literal, select, text, update
+from sqlalchemy import Case, case, func, literal, select, text, update
 from sqlalchemy.orm import Session
 
+from db import nudge
 from db.ids import new_id
 from db.models import Event, Job, Source
 from db.states import OPEN_JOB_STATES, JobState, SourceState
@@ -54,7 +55,8 @@ def count_ended(
 ) -> None:
     """Adds items that have ended to their job's counters, and moves the samples of its rate."""
     ended = {"done": done, "no_face": no_face, "failed": failed, "cancelled": cancelled}
-    more = sum(ended.values())
+    if not (more := sum(ended.values())):
+        return
     session.execute(_COUNT, {"job_id": job_id, "age": SAMPLE_AGE, "more": more, **ended})
 
 
@@ -85,10 +87,11 @@ def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
         session.add(
             Event(id=new_id(), tenant_id=tenant_id, job_id=job_id, type=COMPLETED, round=number)
         )
+        nudge.notify_ended(session, job_id)
     session.flush()
 
 
-def _end_state() -> "case[str]":
+def _end_state() -> Case[str]:
     source_failed = (
         select(Source.id)
         .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)

@@ -124,6 +124,7 @@ def _candidates(
         near.append(
             CandidateView(
                 rank=len(near) + 1,
+                gallery_id=subject.gallery_id,
                 subject_id=subject.id,
                 subject_number=subject.number,
                 subject_name=subject.name,

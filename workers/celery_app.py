@@ -3,10 +3,15 @@
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from db.dispatch import Chunk, Lane
 from db.settings import Settings
-from workers.transport import use_transport
+from workers.appetite import Appetite
+from workers.transport import URGENT_FIRST, use_transport
 
 QUEUE = "facebatch"
+URGENT_QUEUE = "facebatch.urgent"
+"""Read before the other by workers that read both."""
+QUEUES = {Lane.BULK: QUEUE, Lane.URGENT: URGENT_QUEUE}
 PROCESS_CHUNK = "facebatch.process_chunk"
 TRANSPORT_OPTIONS = {
     # Nothing unacknowledged is of worth to us, so Redis does not note it down. If it did,
@@ -20,6 +25,7 @@ TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     # A Redis that was replaced is noticed at the next check, not at the next message.
     "health_check_interval": 5,
+    "queue_order_strategy": URGENT_FIRST,
 }
 """What kombu is told of Redis."""
 
@@ -37,7 +43,10 @@ def make_celery(settings: Settings) -> Celery:
         result_backend=None,
         task_ignore_result=True,
         # The anonymous exchange needs no binding in Redis, so sending works after a FLUSHALL.
-        task_queues=[Queue(QUEUE, Exchange(""), routing_key=QUEUE)],  # type: ignore[no-untyped-call]
+        task_queues=[
+            Queue(name, Exchange(""), routing_key=name)  # type: ignore[no-untyped-call]
+            for name in QUEUES.values()
+        ],
         task_default_queue=QUEUE,
         task_default_exchange="",
         task_default_routing_key=QUEUE,
@@ -65,9 +74,17 @@ def make_celery(settings: Settings) -> Celery:
         # Celery's lines would show arguments; ours say what there is to say.
         worker_redirect_stdouts=False,
     )
+    # No message waits behind a chunk that runs, or for a process that is not ready.
+    app.steps["consumer"].add(Appetite)
     return app
 
 
-def send_chunk(app: Celery, item_ids: list[int]) -> None:
+def send_chunk(app: Celery, chunk: Chunk) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
-    app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+    app.send_task(
+        PROCESS_CHUNK,
+        args=[list(chunk.item_ids)],
+        exchange="",
+        routing_key=QUEUES[chunk.lane],
+        retry=False,
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from db import accept, galleries, jobs, subjects
-from db.dispatch import dispatch
+from db.dispatch import Dispatched, Lane, Room, dispatch
 from db.ledger import Claim, claim
 from db.record import EnrolFace, Outcome, record
 from db.search import nearest
@@ -87,9 +87,16 @@ class Kit:
         with transaction(self.database) as session:
             return jobs.get_job(session, self.tenant_id, job_id)
 
-    def dispatch(self, *, chunk_items: int = 16, in_flight: int = 4) -> list[list[int]]:
+    def dispatch(
+        self, *, chunk_items: int = 16, in_flight: int = 4, workers: int = 1
+    ) -> list[list[int]]:
+        room = Room(items=chunk_items * in_flight, chunk_items=chunk_items, workers=workers)
+        found = self.dispatched(room)
+        return [list(chunk.item_ids) for chunk in found.chunks]
+
+    def dispatched(self, bulk: Room, *, urgent: Room | None = None) -> Dispatched:
         with transaction(self.database) as session:
-            return dispatch(session, chunk_items=chunk_items, chunks_in_flight=in_flight, workers=1)
+            return dispatch(session, {Lane.BULK: bulk, Lane.URGENT: urgent or bulk}, {})
 
     def claim(self, ids: Sequence[int], *, lease_s: float = LEASE_S) -> list[Claim]:
         with transaction(self.database) as session:
@@ -121,7 +128,7 @@ class Kit:
             near = nearest(
                 session,
                 self.tenant_id,
-                claimed.gallery_id,
+                [claimed.gallery_id, *claimed.further_gallery_ids],
                 [face.embedding for face in faces.faces],
                 top_k=claimed.top_k,
             )

@@ -24,6 +24,7 @@ class CandidateOut(Outgoing):
     """A subject near a face."""
 
     rank: int = Field(description="1 is the nearest.")
+    gallery: uuid.UUID = Field(description="The subject's.")
     subject: WhoOut
     distance: float = Field(description="L2, to the nearest of its templates; lower is closer.")
 
@@ -32,6 +33,7 @@ class CandidateOut(Outgoing):
         """From what the query returned."""
         return cls(
             rank=view.rank,
+            gallery=view.gallery_id,
             subject=WhoOut(id=view.subject_id, name=view.subject_name),
             distance=view.distance,
         )
