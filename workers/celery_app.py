@@ -81,10 +81,4 @@ def make_celery(settings: Settings) -> Celery:
 
 def send_chunk(app: Celery, chunk: Chunk) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
-    app.send_task(
-        PROCESS_CHUNK,
-        args=[list(chunk.item_ids)],
-        exchange="",
-        routing_key=QUEUES[chunk.lane],
-        retry=False,
-    )
+    app.send_task(PROCESS_CHUNK, args=[list(chunk.item_ids)], queue=QUEUES[chunk.lane], retry=False)

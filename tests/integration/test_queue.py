@@ -76,7 +76,8 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[Settings], None]]:
         def start(settings: Settings) -> None:
             log = stopping.enter_context((tmp_path / "worker.log").open("ab"))
             command = python(
-                "celery", "--app", "workers.app", "worker", "--concurrency", "1", "-Q", f"{QUEUE},{URGENT_QUEUE}",
+                "celery", "--app", "workers.app", "worker", "--concurrency", "1",
+                "-Q", f"{QUEUE},{URGENT_QUEUE}",
                 "--without-gossip", "--without-mingle", "--without-heartbeat",
             )  # fmt: skip
             process = subprocess.Popen(
