@@ -200,8 +200,8 @@ def _add_candidates(
     columns: dict[str, list[int | str | float]] = defaultdict(list)
     for outcome in outcomes:
         for ordinal, near in enumerate(outcome.candidates):
-            face_id, _ = known[_key(outcome.claim)].faces[ordinal]
             for rank, candidate in enumerate(near, start=1):
+                face_id, _ = known[_key(outcome.claim)].faces[ordinal]
                 columns["items"].append(outcome.claim.item_id)
                 columns["faces"].append(face_id)
                 columns["ranks"].append(rank)
