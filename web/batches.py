@@ -12,8 +12,8 @@ PATIENCE_S = 2.0
 """What takes longer is brought to its end by the reconciler."""
 
 
-def delete_job(services: Services, job_id: uuid.UUID, *, for_s: float = PATIENCE_S) -> None:
-    """Deletes the job for its owner, and as much of it as there is time for.
+def delete_job(services: Services, job_id: uuid.UUID, *, for_s: float | None = None) -> None:
+    """Deletes the job for its owner, and as much of it as there is time for (`PATIENCE_S`).
 
     Raises `JobNotFoundError`.
     """
@@ -28,13 +28,13 @@ def in_batches(
     services: Services,
     some: Callable[[Session, int], int | None],
     *,
-    for_s: float = PATIENCE_S,
+    for_s: float | None = None,
 ) -> None:
     """Calls `some` in a transaction for each batch, with what the one before returned.
 
-    Until it returns None, or time is up.
+    Until it returns None, or time is up (`PATIENCE_S`).
     """
-    give_up_at = time.monotonic() + for_s
+    give_up_at = time.monotonic() + (PATIENCE_S if for_s is None else for_s)
     at: int | None = 0
     while at is not None and time.monotonic() < give_up_at:
         at = _batch(services, some, at)

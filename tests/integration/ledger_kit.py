@@ -167,7 +167,7 @@ def plans(kit: Kit, call: Callable[[], object]) -> list[str]:
 def indexes_of_items(plan: str) -> set[str]:
     """By which indexes a plan reads items; a scan that goes by none is called by its line."""
     scans = [line for line in plan.splitlines() if "Scan" in line and "item" in line]
-    named = (re.search(r"(?:using|Scan on) (\w*item_\w+)", line) for line in scans)
+    named = (re.search(r"(?:using|Scan on) (pk_item|\w*item_\w+)", line) for line in scans)
     return {found[1] if found else line for found, line in zip(named, scans, strict=True)} - {
         line for line in scans if "Bitmap Heap Scan" in line
     }
