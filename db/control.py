@@ -16,9 +16,10 @@ from db import nudge
 from db.dispatch import hold_dispatch
 from db.errors import JobCancelledError, JobEndedError, JobNotFoundError
 from db.jobs import get_job, is_kept
-from db.models import Job, Source
+from db.models import Job
 from db.progress import begin_samples, count_ended, finish_if_complete
-from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceState
+from db.source_ends import cancel_sources
+from db.states import OPEN_JOB_STATES
 
 BATCH_ITEMS = 2000
 """Items that one transaction ends: about 50 ms of work."""
@@ -103,7 +104,7 @@ def ask_to_end(session: Session, job_id: uuid.UUID) -> bool:
     count_ended(session, job_id, cancelled=begun)
     if not asked:
         return False
-    _cancel_sources(session, job_id)
+    cancel_sources(session, job_id)
     finish_if_complete(session, [job_id])
     return True
 
@@ -216,26 +217,3 @@ def _change_open(session: Session, job_id: uuid.UUID, **values: object) -> None:
     ).all()
     if not changed:
         raise JobEndedError("the job has ended, or is being cancelled")
-
-
-def _cancel_sources(session: Session, job_id: uuid.UUID) -> None:
-    """Ends the listing of a job's sources; the fence keeps whoever is at it from going on."""
-    ended = session.execute(
-        update(Source)
-        .where(Source.job_id == job_id, Source.state.in_(OPEN_SOURCE_STATES))
-        .values(
-            state=SourceState.CANCELLED,
-            fence=Source.fence + 1,
-            lease_until=None,
-            finished_at=func.now(),
-        )
-        .returning(Source.id)
-        .execution_options(synchronize_session=False)
-    ).all()
-    if ended:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id)
-            .values(n_sources_open=Job.n_sources_open - len(ended))
-            .execution_options(synchronize_session=False)
-        )

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from db.control import cancel_job
 from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
+from db.exports.removal import drop_exports_of_gallery, drop_exports_of_job
 from db.models import (
+    Archive,
     DoomedObject,
     Embedding,
     Extraction,
@@ -21,6 +23,7 @@ from db.models import (
     Job,
     JobGallery,
     Photo,
+    Source,
     Subject,
     Template,
     Upload,
@@ -28,6 +31,7 @@ from db.models import (
 from db.progress import count_ended, finish_if_complete
 from db.states import OPEN_ITEM_STATES, ItemState, JobKind
 from db.subjects import get_subject
+from db.uploads import REQUEST_AGE
 
 FOLDER = "/"
 """The end of a doomed key that stands for everything below it."""
@@ -56,6 +60,7 @@ def delete_subject(
     # What was added before the subject was locked; from here on nothing is.
     _cancel_open_items(session, subject_id)
     photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
+    drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     delete_unused_photos(session, tenant_id, photos)
 
@@ -79,6 +84,8 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
     _leave_to_others(session, gallery_id)
     photos |= _delete_jobs_of(session, tenant_id, gallery_id)
     photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
+    # Jobs that search it beside another stay, without what they found in it.
+    drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Gallery).where(Gallery.id == gallery_id))
     delete_unused_photos(session, tenant_id, photos)
 
@@ -108,20 +115,24 @@ def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
     """
     query = (
         select(DoomedObject.object_key)
-        .where(~DoomedObject.object_key.endswith(FOLDER))
+        .where(
+            ~DoomedObject.object_key.endswith(FOLDER),
+            ~exists().where(Archive.object_key == DoomedObject.object_key),
+        )
         .order_by(DoomedObject.object_key)
         .limit(limit)
     )
     return list(session.scalars(query))
 
 
-def give_up_uploads(session: Session, older_than: dt.timedelta) -> int:
-    """Dooms uploads that did not commit in so long, with all that they sent; returns how many.
+def give_up_uploads(session: Session) -> int:
+    """Dooms uploads whose time is up, with all that no photo was made of; returns how many.
 
     Their rows go, so that they can commit no longer; the folders of their objects take their
     place in the same transaction, so that no fault loses sight of them.
     """
-    old = delete(Upload).where(Upload.created_at < func.now() - older_than)
+    expired = func.coalesce(Upload.expires_at, Upload.created_at + REQUEST_AGE) < func.now()
+    old = delete(Upload).where(expired)
     given_up = session.execute(old.returning(Upload.tenant_id, Upload.id)).all()
     rows = [{"object_key": f"{one.id}{FOLDER}", "tenant_id": one.tenant_id} for one in given_up]
     if rows:
@@ -151,9 +162,12 @@ def forget_objects(session: Session, keys: Iterable[str]) -> None:
 
 
 def unused_keys(session: Session, keys: Iterable[str]) -> list[str]:
-    """Those of the keys that no photo has."""
+    """Those of the keys that no photo, no archive and no manifest to be listed has."""
     wanted = list(keys)
-    used = set(session.scalars(select(Photo.object_key).where(Photo.object_key.in_(wanted))))
+    photos = select(Photo.object_key).where(Photo.bucket.is_(None), Photo.archive_id.is_(None))
+    used: set[str | None] = set(session.scalars(photos.where(Photo.object_key.in_(wanted))))
+    for column in (Archive.object_key, Source.object_key):
+        used |= set(session.scalars(select(column).where(column.in_(wanted))))
     return [key for key in wanted if key not in used]
 
 
@@ -239,7 +253,11 @@ _LEAVE_TO_OTHERS = text("""
 
 
 def _leave_to_others(session: Session, gallery_id: uuid.UUID) -> None:
-    """Jobs that name the gallery first of several name another one first."""
+    """Jobs that name the gallery first of several name another one first.
+
+    From then on they cannot be told from others, so their exports go before.
+    """
+    drop_exports_of_gallery(session, gallery_id)
     session.execute(_LEAVE_TO_OTHERS, {"gallery_id": gallery_id})
 
 
@@ -262,6 +280,7 @@ def _photos_of_jobs(session: Session, job_ids: Sequence[uuid.UUID]) -> set[uuid.
 def _delete_job_rows(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     """Cancels and deletes one job; raises `JobNotFoundError`."""
     cancel_job(session, tenant_id, job_id)
+    drop_exports_of_job(session, job_id)
     session.execute(delete(Job).where(Job.tenant_id == tenant_id, Job.id == job_id))
 
 
@@ -277,12 +296,15 @@ def delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[u
         .exists()
     )
     ids = _lock_photos(session, tenant_id, photo_ids)
-    keys = session.scalars(
+    gone = session.execute(
         delete(Photo)
         .where(Photo.id.in_(ids), ~in_item, ~in_template)
-        .returning(Photo.object_key)
+        .returning(Photo.object_key, Photo.bucket)
         .execution_options(synchronize_session=False)
     ).all()
+    # An object in a bucket with a name is its owner's. That of an archive is doomed with the first
+    # of its photos, and deleted when it holds no other.
+    keys = sorted({one.object_key for one in gone if one.bucket is None})
     if keys:
         rows = [{"object_key": key, "tenant_id": tenant_id} for key in keys]
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.control import begin_cancel
 from db.erase import delete_unused_photos
+from db.exports.removal import drop_exports_of_job
 from db.models import Item, Job
 
 BATCH_ITEMS = 500
@@ -23,6 +24,7 @@ def begin_delete(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     Its rows and photos go with `delete_some`. Raises `JobNotFoundError`.
     """
     begin_cancel(session, tenant_id, job_id)
+    drop_exports_of_job(session, job_id)
     session.execute(
         update(Job)
         .where(Job.id == job_id)
@@ -52,7 +54,7 @@ def delete_some(session: Session, job_id: uuid.UUID) -> int | None:
 
 def _delete_emptied(session: Session, job_id: uuid.UUID) -> int | None:
     """Deletes the job's row, unless its listing has just added items."""
-    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    drop_exports_of_job(session, job_id)
     added = session.scalars(select(Item.id).where(Item.job_id == job_id).limit(1)).all()
     if added:
         return len(added)

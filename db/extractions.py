@@ -10,15 +10,17 @@ from db.faces import box_of, quality_of
 from db.models import Embedding, Extraction, Face
 from pipeline.faces import Face as FoundFace
 from pipeline.faces import PhotoFaces
+from pipeline.shot import Shot
 
 
 def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[int, PhotoFaces]:
     """The faces of each extraction by its id; one that is gone meanwhile is left out."""
     wanted = set(extraction_ids)
     sizes = session.execute(
-        select(Extraction.id, Extraction.width_px, Extraction.height_px, Extraction.rotation).where(
-            Extraction.id.in_(wanted)
-        )
+        select(
+            *(Extraction.id, Extraction.width_px, Extraction.height_px),
+            *(Extraction.rotation, Extraction.orientation, Extraction.taken_at),
+        ).where(Extraction.id.in_(wanted))
     ).all()
     faces: dict[int, list[FoundFace]] = {row.id: [] for row in sizes}
     rows = session.execute(
@@ -43,6 +45,7 @@ def load_extractions(session: Session, extraction_ids: Iterable[int]) -> dict[in
             width_px=row.width_px,
             height_px=row.height_px,
             rotation=row.rotation,
+            shot=Shot(taken_at=row.taken_at, orientation=row.orientation),
             faces=tuple(faces[row.id]),
         )
         for row in sizes

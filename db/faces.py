@@ -1,9 +1,16 @@
 """A face's values as columns, and its box and quality back."""
 
+from typing import Any
+
+from sqlalchemy import Row
+
 from db.models import Face
 from pipeline.face_quality import Pose, Quality, QualityLimit
 from pipeline.faces import Box
 from pipeline.faces import Face as FoundFace
+
+FaceRow = Face | Row[*tuple[Any, ...]]
+"""A row of the table, or its columns under their names."""
 
 
 def face_values(face: FoundFace) -> dict[str, object]:
@@ -36,7 +43,7 @@ def quality_values(quality: Quality | None) -> dict[str, object]:
     }
 
 
-def quality_of(row: Face) -> Quality | None:
+def quality_of(row: FaceRow) -> Quality | None:
     """None for a row of the time before qualities were kept."""
     numbers = (row.quality, row.sharpness, row.yaw, row.pitch, row.roll)
     known = [number for number in numbers if number is not None]
@@ -53,6 +60,6 @@ def quality_of(row: Face) -> Quality | None:
     )
 
 
-def box_of(row: Face) -> Box:
+def box_of(row: FaceRow) -> Box:
     """Trimmed to the photo, as it was found."""
     return Box(left=row.left_px, top=row.top_px, right=row.right_px, bottom=row.bottom_px)

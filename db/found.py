@@ -26,13 +26,14 @@ class KnownExtraction:
 
 _EXTRACTIONS = text("""
     INSERT INTO extraction
-        (tenant_id, photo_id, model_id, width_px, height_px, rotation)
+        (tenant_id, photo_id, model_id, width_px, height_px, rotation, orientation, taken_at)
     SELECT photo.tenant_id, photo.id, found.model_id,
-           found.width_px, found.height_px, found.rotation
+           found.width_px, found.height_px, found.rotation, found.orientation, found.taken_at
     FROM unnest(CAST(CAST(:photos AS text[]) AS uuid[]), CAST(:models AS smallint[]),
                 CAST(:widths AS bigint[]), CAST(:heights AS bigint[]),
-                CAST(:rotations AS smallint[]))
-        AS found (photo_id, model_id, width_px, height_px, rotation)
+                CAST(:rotations AS smallint[]), CAST(:orientations AS smallint[]),
+                CAST(:taken_at AS text[]))
+        AS found (photo_id, model_id, width_px, height_px, rotation, orientation, taken_at)
     JOIN photo ON photo.id = found.photo_id
     ORDER BY photo.id
     ON CONFLICT (photo_id, model_id) DO NOTHING
@@ -99,6 +100,8 @@ def _new_extractions(
             "widths": [found[key].width_px for key in keys],
             "heights": [found[key].height_px for key in keys],
             "rotations": [found[key].rotation for key in keys],
+            "orientations": [found[key].shot.orientation for key in keys],
+            "taken_at": [found[key].shot.taken_at for key in keys],
         },
     )
     return {(row.photo_id, row.model_id): row.id for row in rows}

@@ -3,14 +3,14 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from db.errors import EmptyJobError, GalleriesDifferError, JobNotFoundError
 from db.galleries import gallery_model
 from db.ids import new_id
-from db.models import Item, Job, JobGallery, Model
+from db.models import Item, Job, JobGallery, Model, Source
 from db.progress import finish_if_complete
 from db.states import ItemState, JobKind, JobPriority
 from db.subjects import count_subjects, require_subjects
@@ -63,10 +63,14 @@ def seal_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     job = lock_job(session, tenant_id, job_id)
     if job.sealed_at is not None:
         return
-    if job.n_items == 0:
+    if job.n_items == 0 and not _has_sources(session, job_id):
         raise EmptyJobError("the job has no photos; add some before you seal it")
     session.execute(update(Job).where(Job.id == job.id).values(sealed_at=func.now()))
     finish_if_complete(session, [job.id])
+
+
+def _has_sources(session: Session, job_id: uuid.UUID) -> bool:
+    return bool(session.scalar(select(exists().where(Source.job_id == job_id))))
 
 
 def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:

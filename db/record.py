@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.failpoints import Failpoint, reached
 from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
 from db.hashes import ReadPhoto, drop_unread, write_hashes
 from db.ledger import Claim
@@ -66,6 +67,7 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     _end_items(session, mine, known)
     drop_unread(session, unread)
     _count(session, mine)
+    reached(Failpoint.RECORD_UNCOMMITTED)
     return held
 
 

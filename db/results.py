@@ -1,18 +1,72 @@
-"""Results of a job, photo by photo, by cursor."""
+"""Results of a job, photo by photo, by cursor: few statements a page, however long it is."""
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ARRAY, BigInteger, Row, any_, literal, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from db.faces import box_of, quality_of
 from db.models import Candidate, Embedding, Extraction, Face, Item, Job, Photo, Subject, Template
+from db.states import Decision, JobKind
 from db.views import CandidateView, FaceView, ItemView
 from pipeline.face_limits import FaceLimits
+
+_Row = Row[*tuple[Any, ...]]
+_SEARCHING = (JobKind.IDENTIFY, JobKind.VERIFY)
+_Candidates = Mapping[tuple[int, int], Sequence[CandidateView]]
+# Plain columns: to make objects of rows would cost more than the statements do.
+_ITEM = (
+    Item.id,
+    Item.name,
+    Item.client_id,
+    Item.source_key,
+    Item.state,
+    Item.attempt,
+    Item.photo_id,
+    Item.subject_id,
+    Item.error_code,
+    Item.error_detail,
+    Item.finished_at,
+    Item.extraction_id,
+    Photo.sha256,
+    Photo.size_bytes,
+    Extraction.taken_at,
+    Extraction.width_px,
+    Extraction.height_px,
+    Extraction.orientation,
+    Extraction.rotation,
+)
+_FACE = (
+    *(Face.id, Face.extraction_id, Face.ordinal),
+    *(Face.left_px, Face.top_px, Face.right_px, Face.bottom_px),
+    *(Face.landmarks_px, Face.score, Face.quality, Face.quality_limit, Face.sharpness),
+    *(Face.width_px, Face.yaw, Face.pitch, Face.roll),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What of its job decides about a face."""
+
+    limits: FaceLimits
+    searching: bool
+    threshold_distance: float
+
+    def passes(self, face: _Row) -> bool:
+        return not self.limits.shortfall(box_of(face), quality_of(face))
+
+    def decision(self, candidates: Sequence[CandidateView]) -> Decision:
+        if not self.searching:
+            return Decision.NOT_SEARCHED
+        if not candidates:
+            return Decision.NO_CANDIDATE
+        near_enough = candidates[0].distance <= self.threshold_distance
+        return Decision.MATCH if near_enough else Decision.ABOVE_THRESHOLD
 
 
 def job_items(
@@ -24,132 +78,138 @@ def job_items(
     limits of its own job: the ones that the worker counted and searched.
     The caller has checked that the tenant has the job.
     """
-    query = _items().where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
-    rows = session.execute(query.order_by(Item.id).limit(limit)).all()
-    limits = {
-        row.Item: FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality)
-        for row in rows
-    }
-    faces = _faces(session, limits)
-    return [_item_view(row, faces[row.Item.id]) for row in rows]
-
-
-def _items() -> Select[*tuple[Any, ...]]:
-    """Items, each with what `_item_view` tells of its photo and with its job's limits."""
-    return (
-        select(
-            Item,
-            Photo.sha256,
-            Photo.size_bytes,
-            Extraction.width_px,
-            Extraction.height_px,
-            Extraction.rotation,
-            Job.min_face_px,
-            Job.min_quality,
-        )
-        .join(Job, Job.id == Item.job_id)
+    rules = _rules(session, tenant_id, job_id)
+    rows = session.execute(
+        select(*_ITEM)
         .outerjoin(Photo, Photo.id == Item.photo_id)
         .outerjoin(Extraction, Extraction.id == Item.extraction_id)
+        .where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
+        .order_by(Item.id)
+        .limit(limit)
+    ).all()
+    if rules is None or not rows:
+        return []
+    faces = _faces(session, [row.extraction_id for row in rows if row.extraction_id is not None])
+    passing = {
+        extraction_id: [face for face in some if rules.passes(face)]
+        for extraction_id, some in faces.items()
+    }
+    views = _face_views(session, rules, rows, passing)
+    return [
+        _item_view(
+            row,
+            views[row.id],
+            left_out=len(faces.get(row.extraction_id, ())) - len(views[row.id]),
+        )
+        for row in rows
+    ]
+
+
+def _rules(session: Session, tenant_id: int, job_id: uuid.UUID) -> _Rules | None:
+    """None where the job is gone."""
+    row = session.execute(
+        select(Job.kind, Job.min_face_px, Job.min_quality, Job.threshold_distance).where(
+            Job.tenant_id == tenant_id, Job.id == job_id
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return _Rules(
+        limits=FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality),
+        searching=row.kind in _SEARCHING,
+        threshold_distance=row.threshold_distance,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Faces:
-    passing: tuple[FaceView, ...]
-    left_out: int
+def _one_of(column: Any, ids: Sequence[int]) -> ColumnElement[bool]:
+    """As `column IN (…)`, with one parameter however many there are."""
+    wanted = literal(list(ids), ARRAY(BigInteger))
+    return cast("ColumnElement[bool]", column == any_(wanted))
 
 
-def _item_view(row: Row[*tuple[Any, ...]], faces: _Faces) -> ItemView:
-    item: Item = row.Item
-    return ItemView(
-        id=item.id,
-        name=item.name,
-        client_id=item.client_id,
-        state=item.state,
-        attempt=item.attempt,
-        photo_id=item.photo_id,
-        sha256=row.sha256,
-        size_bytes=row.size_bytes,
-        width_px=row.width_px,
-        height_px=row.height_px,
-        rotation=row.rotation,
-        subject_id=item.subject_id,
-        error_code=item.error_code,
-        error_detail=item.error_detail,
-        faces=faces.passing,
-        faces_left_out=faces.left_out,
-        finished_at=item.finished_at,
-    )
-
-
-def _faces(session: Session, items: Mapping[Item, FaceLimits]) -> dict[int, _Faces]:
-    """The faces of each item, by the item's id."""
+def _faces(session: Session, extraction_ids: Sequence[int]) -> dict[int, list[_Row]]:
+    """The faces of each extraction, in order."""
     by_extraction = defaultdict(list)
-    for face in session.scalars(
-        select(Face)
-        .where(Face.extraction_id.in_({item.extraction_id for item in items}))
+    for face in session.execute(
+        select(*_FACE)
+        .where(_one_of(Face.extraction_id, extraction_ids))
         .order_by(Face.extraction_id, Face.ordinal)
     ):
         by_extraction[face.extraction_id].append(face)
-    candidates = _candidates(session, [item.id for item in items])
-    enrolled = _enrolled(session, {item.subject_id for item in items})
-    faces = {}
-    for item, limits in items.items():
-        found = [] if item.extraction_id is None else by_extraction[item.extraction_id]
-        passing = [face for face in found if not limits.shortfall(box_of(face), quality_of(face))]
-        views = (
+    return by_extraction
+
+
+def _face_views(
+    session: Session, rules: _Rules, rows: Sequence[_Row], faces: Mapping[int, Sequence[_Row]]
+) -> dict[int, tuple[FaceView, ...]]:
+    """What is told of the faces of each item, by the item's id."""
+    item_ids = [row.id for row in rows]
+    candidates = _candidates(session, item_ids) if rules.searching else {}
+    enrolled = _enrolled(session, item_ids)
+    return {
+        row.id: tuple(
             _face_view(
                 face,
-                candidates[item.id, face.id],
-                enrolled=(item.subject_id, face.id) in enrolled,
+                rules,
+                candidates.get((row.id, face.id), ()),
+                enrolled=(row.id, face.id) in enrolled,
             )
-            for face in passing
+            for face in faces.get(row.extraction_id, ())
         )
-        faces[item.id] = _Faces(passing=tuple(views), left_out=len(found) - len(passing))
-    return faces
+        for row in rows
+    }
 
 
-def _candidates(
-    session: Session, item_ids: Sequence[int]
-) -> dict[tuple[int, int], list[CandidateView]]:
+def _candidates(session: Session, item_ids: Sequence[int]) -> _Candidates:
     """Candidates by item and face, nearest first; ranks close up where a subject was deleted."""
     found: dict[tuple[int, int], list[CandidateView]] = defaultdict(list)
-    for candidate, subject in session.execute(
-        select(Candidate, Subject)
+    for row in session.execute(
+        select(
+            *(Candidate.item_id, Candidate.face_id, Candidate.distance),
+            *(Subject.id, Subject.number, Subject.name, Subject.gallery_id),
+        )
         .join(Subject, Subject.id == Candidate.subject_id)
-        .where(Candidate.item_id.in_(item_ids))
+        .where(_one_of(Candidate.item_id, item_ids))
         .order_by(Candidate.item_id, Candidate.face_id, Candidate.rank)
     ):
-        near = found[candidate.item_id, candidate.face_id]
+        near = found[row.item_id, row.face_id]
         near.append(
             CandidateView(
                 rank=len(near) + 1,
-                gallery_id=subject.gallery_id,
-                subject_id=subject.id,
-                subject_number=subject.number,
-                subject_name=subject.name,
-                distance=candidate.distance,
+                subject_id=row.id,
+                subject_number=row.number,
+                subject_name=row.name,
+                gallery_id=row.gallery_id,
+                distance=row.distance,
             )
         )
     return found
 
 
-def _enrolled(
-    session: Session, subject_ids: Iterable[uuid.UUID | None]
-) -> set[tuple[uuid.UUID | None, int]]:
-    """Pairs of subject and face that are templates."""
-    wanted = {subject_id for subject_id in subject_ids if subject_id is not None}
-    if not wanted:
-        return set()
+def _enrolled(session: Session, item_ids: Sequence[int]) -> set[tuple[int, int]]:
+    """Pairs of item and face where the face is a template of the item's subject."""
     rows = session.execute(
-        select(Template.subject_id, Embedding.face_id)
-        .join(Embedding, Embedding.id == Template.embedding_id)
-        .where(Template.subject_id.in_(wanted))
+        select(Item.id, Face.id)
+        .join(Face, Face.extraction_id == Item.extraction_id)
+        .join(Embedding, Embedding.face_id == Face.id)
+        .join(
+            Template,
+            (Template.embedding_id == Embedding.id) & (Template.subject_id == Item.subject_id),
+        )
+        .where(_one_of(Item.id, item_ids), Item.subject_id.is_not(None))
     )
-    return {(subject_id, face_id) for subject_id, face_id in rows}
+    return {(item_id, face_id) for item_id, face_id in rows}
 
 
-def _face_view(face: Face, candidates: Sequence[CandidateView], *, enrolled: bool) -> FaceView:
+def _item_view(row: _Row, faces: tuple[FaceView, ...], *, left_out: int) -> ItemView:
+    columns = dict(row._mapping)
+    del columns["extraction_id"]
+    return ItemView(**columns, faces=faces, faces_left_out=left_out)
+
+
+def _face_view(
+    face: _Row, rules: _Rules, candidates: Sequence[CandidateView], *, enrolled: bool
+) -> FaceView:
     flat = face.landmarks_px
     return FaceView(
         ordinal=face.ordinal,
@@ -161,5 +221,6 @@ def _face_view(face: Face, candidates: Sequence[CandidateView], *, enrolled: boo
         score=face.score,
         quality=quality_of(face),
         candidates=tuple(candidates),
+        decision=rules.decision(candidates),
         enrolled=enrolled,
     )

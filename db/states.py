@@ -98,6 +98,50 @@ class SourceState(enum.StrEnum):
     """Its job was cancelled before it was listed to its end."""
 
 
+class Decision(enum.StrEnum):
+    """Why a face is taken for somebody or for nobody."""
+
+    MATCH = "match"
+    """Its nearest candidate is within the threshold: that is who it is."""
+    ABOVE_THRESHOLD = "above_threshold"
+    """Its nearest candidate is too far away."""
+    NO_CANDIDATE = "no_candidate"
+    """There was nobody to compare it with."""
+    NOT_SEARCHED = "not_searched"
+    """Its job compares faces with nobody."""
+
+
+class ExportFormat(enum.StrEnum):
+    """What the results of a job are written as; the value is the file's extension too."""
+
+    JSONL = "jsonl"
+    """A JSON object a photo, a line each."""
+    CSV = "csv"
+    """A line a face."""
+    PARQUET = "parquet"
+    """A row a face."""
+    XMP = "xmp"
+    """A sidecar file a photo, with its faces as regions; all of them in a zip."""
+    SUBJECTS_JSONL = "subjects.jsonl"
+    """A JSON object a subject, a line each."""
+    SUBJECTS_CSV = "subjects.csv"
+    """A line a subject."""
+
+
+class ExportState(enum.StrEnum):
+    """Where an export that a worker writes into the bucket stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker writes it, and holds its lease."""
+    DONE = "done"
+    """Lies in the bucket."""
+    FAILED = "failed"
+    """Cannot be written; `error_code` says why."""
+
+
 OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
+OPEN_EXPORT_STATES = (ExportState.QUEUED, ExportState.RUNNING)
 OPEN_SOURCE_STATES = (SourceState.QUEUED, SourceState.RUNNING)

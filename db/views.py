@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 
-from db.states import ItemState, JobKind, JobPriority, JobState, MultipleFaces
+from db.states import Decision, ItemState, JobKind, JobPriority, JobState, MultipleFaces
 from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.face_quality import Quality
 from pipeline.thresholds import Threshold, WantedThreshold, current_spec, explained
@@ -168,10 +168,10 @@ class CandidateView:
     """A subject near a face. `rank` begins at 1."""
 
     rank: int
-    gallery_id: uuid.UUID
     subject_id: uuid.UUID
     subject_number: int
     subject_name: str
+    gallery_id: uuid.UUID
     distance: float
 
 
@@ -189,8 +189,14 @@ class FaceView:
     quality: Quality | None
     """None for a face of the time before qualities were kept."""
     candidates: tuple[CandidateView, ...]
+    decision: Decision
     enrolled: bool
     """Whether this face became a template of the item's subject."""
+
+    @property
+    def match(self) -> CandidateView | None:
+        """Who it is under the job's threshold."""
+        return self.candidates[0] if self.decision is Decision.MATCH else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,13 +206,20 @@ class ItemView:
     id: int
     name: str
     client_id: str | None
+    source_key: str | None
+    """The key of the object that a source of the job named."""
     state: ItemState
     attempt: int
     photo_id: uuid.UUID | None
     sha256: bytes | None
     size_bytes: int | None
+    taken_at: str | None
+    """As the camera wrote it: ISO 8601, mostly without a zone."""
     width_px: int | None
+    """Of the upright photo, as `height_px` is."""
     height_px: int | None
+    orientation: int | None
+    """How the file's pixels lie: 1 (upright) to 8, as EXIF has it."""
     rotation: int | None
     """Degrees clockwise by which the photo had to be turned; None where it was not read."""
     subject_id: uuid.UUID | None

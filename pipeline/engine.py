@@ -126,6 +126,7 @@ class Engine:
             width_px=scene.width_px,
             height_px=scene.height_px,
             rotation=90 * quarters,
+            shot=scene.shot,
             faces=tuple(_turned_back(face, turned, quarters) for face in faces),
         )
 
@@ -163,6 +164,7 @@ class Engine:
                 width_px=photo.width_px,
                 height_px=photo.height_px,
                 rotation=photo.rotation,
+                shot=photo.shot,
                 faces=tuple(_with_embedding(face, next(vectors)) for face in photo.faces),
             )
             for photo in photos

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.face_quality import Quality
+from pipeline.shot import NOT_TOLD, Shot
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """An upright photo: shape (height, width, 3), uint8, RGB, C-contiguous."""
@@ -69,6 +70,7 @@ class DetectedPhoto:
     height_px: int
     rotation: int = 0
     """Degrees clockwise by which the photo had to be turned for its faces to be found."""
+    shot: Shot = NOT_TOLD
     faces: tuple[DetectedFace, ...]
 
 
@@ -97,4 +99,5 @@ class PhotoFaces:
 
     Boxes and landmarks are in pixels of the photo as it is, not turned.
     """
+    shot: Shot = NOT_TOLD
     faces: tuple[Face, ...]

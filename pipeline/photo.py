@@ -62,6 +62,7 @@ class Photo:
         # Kept for the first decoding: to read a header again costs half of a small photo's pixels.
         self._reader: Reader | None = self._open()
         width_px, height_px = self._reader.size
+        self.shot = self._reader.shot
         turned = self._reader.orientation in _TURNED
         self._width_px, self._height_px = (height_px, width_px) if turned else self._reader.size
 

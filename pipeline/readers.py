@@ -11,6 +11,7 @@ Everything here may raise whatever Pillow and libheif raise; `pipeline.blame` ma
 import ctypes
 import logging
 import warnings
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -32,8 +33,10 @@ from PIL import (
 from pipeline.av1 import coded_pixels
 from pipeline.blame import BROKEN
 from pipeline.errors import UnsupportedFormatError
+from pipeline.exif import shot_of
 from pipeline.formats import PhotoFormat
 from pipeline.guards import exif_after_pixels, without_png_metadata
+from pipeline.shot import NOT_TOLD, Shot
 
 if TYPE_CHECKING:
     from pillow_heif import HeifFile
@@ -85,6 +88,10 @@ class Reader(Protocol):
     @property
     def orientation(self) -> int:
         """How the stored pixels lie: the EXIF orientation, 1 (upright) to 8."""
+
+    @property
+    def shot(self) -> Shot:
+        """What EXIF data tells; its orientation is the file's, whoever it is that turns it."""
 
     @property
     def mode(self) -> str:
@@ -160,6 +167,19 @@ class PillowReader:
         """
         if isinstance(self._image, TiffImagePlugin.TiffImageFile):
             return 1
+        return self._stored_orientation
+
+    @cached_property
+    def shot(self) -> Shot:
+        """To be asked for before the pixels are loaded: a TIFF is closed then."""
+        orientation = self._stored_orientation
+        try:
+            return shot_of(Image.Image.getexif(self._image), orientation=orientation)
+        except (*BROKEN, MemoryError):
+            return NOT_TOLD
+
+    @cached_property
+    def _stored_orientation(self) -> int:
         try:
             # The method of all images: that of PNG decodes, to look for EXIF behind the pixels.
             value: object = Image.Image.getexif(self._image).get(ExifTags.Base.Orientation)
@@ -232,6 +252,7 @@ class WebPReader:
     def __init__(self, data: bytes) -> None:
         header = PillowReader("WebP", data)
         self.size, self.orientation = header.size, header.orientation
+        self.shot = header.shot
         self.icc_profile = header.icc_profile
         self._data = data
 
@@ -264,6 +285,19 @@ class HeifReader:
             raise UnsupportedFormatError(
                 f"HEIC with pixels of kind {self.mode} is not supported; save it as JPEG or PNG"
             )
+
+    @property
+    def shot(self) -> Shot:
+        """The time alone: whoever reads HEIC turns it by its boxes and sees it upright."""
+        data = self._image.info.get("exif")
+        if not isinstance(data, bytes):
+            return NOT_TOLD
+        exif = Image.Exif()
+        try:
+            exif.load(data)
+        except (*BROKEN, MemoryError):
+            return NOT_TOLD
+        return shot_of(exif, orientation=1)
 
     @property
     def icc_profile(self) -> bytes | None:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from pipeline.faces import RgbImage
+from pipeline.shot import NOT_TOLD, Shot
 
 
 class Scene(Protocol):
@@ -19,6 +20,10 @@ class Scene(Protocol):
     @property
     def height_px(self) -> int:
         """Of the whole photo."""
+
+    @property
+    def shot(self) -> Shot:
+        """How it was taken."""
 
     def pixels(self) -> RgbImage:
         """All pixels."""
@@ -35,6 +40,7 @@ class ArrayScene:
     """Pixels that are there already."""
 
     image: RgbImage
+    shot: Shot = NOT_TOLD
 
     @property
     def width_px(self) -> int:
@@ -62,6 +68,11 @@ class TurnedScene:
     scene: Scene
     quarters: int
     """1, 2 or 3."""
+
+    @property
+    def shot(self) -> Shot:
+        """As the scene below tells it."""
+        return self.scene.shot
 
     @property
     def width_px(self) -> int:

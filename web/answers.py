@@ -77,6 +77,6 @@ def results_page(services: Services, job: JobView, *, after: int, limit: int) ->
     page, more = page_of(found, limit)
     return ResultsOut(
         job=JobOut.of(job),
-        results=[ResultOut.of(item, threshold_distance=job.threshold_distance) for item in page],
+        results=[ResultOut.of(item, job) for item in page],
         next_cursor=str(page[-1].id) if more else None,
     )

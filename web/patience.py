@@ -13,6 +13,9 @@ MOST_WAITING = THREADS // 2
 MOST_SENDING = THREADS // 2 - 8
 """Requests whose body is still on its way. What is left answers all that takes no time."""
 _waiting = threading.BoundedSemaphore(MOST_WAITING)
+MOST_STREAMING = 8
+"""Exports that are being read."""
+_streaming = threading.BoundedSemaphore(MOST_STREAMING)
 _sending = threading.BoundedSemaphore(MOST_SENDING)
 
 
@@ -37,3 +40,14 @@ def sending() -> Iterator[None]:
         yield
     finally:
         _sending.release()
+
+
+@contextlib.contextmanager
+def streaming() -> Iterator[None]:
+    """An export is read in here; raises `TooBusyError` where too many are being read already."""
+    if not _streaming.acquire(blocking=False):
+        raise TooBusyError("too many exports are being read right now; ask for this one again")
+    try:
+        yield
+    finally:
+        _streaming.release()

@@ -1,11 +1,11 @@
 """The quality of faces in the bodies of the API, and what a job may ask of it."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.face_limits import MAX_MIN_FACE_PX
-from pipeline.face_quality import Quality, QualityLimit
+from pipeline.face_quality import QualityLimit
 
 MinFacePx = Annotated[
     int,
@@ -38,16 +38,3 @@ class QualityOut(BaseModel):
     yaw: float = Field(description="Degrees; positive: towards the photo's right.")
     pitch: float = Field(description="Degrees; positive: downwards.")
     roll: float = Field(description="Degrees; positive: clockwise.")
-
-    @classmethod
-    def of(cls, quality: Quality) -> Self:
-        """From what the query returned."""
-        return cls(
-            overall=quality.overall,
-            limit=quality.limit,
-            sharpness=quality.sharpness,
-            width=quality.width_px,
-            yaw=quality.pose.yaw,
-            pitch=quality.pose.pitch,
-            roll=quality.pose.roll,
-        )

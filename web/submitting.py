@@ -1,9 +1,13 @@
 """Submissions: received photos become a job in one transaction."""
 
-from db import accept, jobs
+import uuid
+from collections.abc import Sequence
+
+from db import accept, jobs, sources
 from db.session import Session, retried
-from db.states import JobPriority
-from db.views import JobView, NewJob
+from db.sources import NewSource
+from db.states import JobPriority, SourceKind
+from db.views import JobView, NewItem, NewJob
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
 from web.schemas.base import PreferHeader
@@ -20,7 +24,7 @@ def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     def work(session: Session) -> JobView:
         accept.hold_known_photos(session, services.tenant_id, arrived.photos)
         job_id = jobs.create_job(session, services.tenant_id, new)
-        accept.add_items(session, services.tenant_id, job_id, arrived.photos)
+        add_arrived(session, services, job_id, arrived, arrived.photos)
         jobs.seal_job(session, services.tenant_id, job_id)
         arrived.settle(session)
         return jobs.get_job(session, services.tenant_id, job_id)
@@ -28,10 +32,26 @@ def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     return retried(services.database, work)
 
 
-def priority_of(header: PreferHeader, photos: int) -> JobPriority:
+def add_arrived(
+    session: Session,
+    services: Services,
+    job_id: uuid.UUID,
+    arrived: Received,
+    photos: Sequence[NewItem],
+) -> None:
+    """Adds what a request has brought to a job: its `photos`, and its archives as sources."""
+    if photos:
+        accept.add_items(session, services.tenant_id, job_id, photos)
+    for archive in arrived.archives:
+        new = NewSource(kind=SourceKind.ARCHIVE, archive=archive)
+        sources.add_source(session, services.tenant_id, job_id, new)
+
+
+def priority_of(header: PreferHeader, arrived: Received) -> JobPriority:
     """Of a submission that says nothing of it: somebody who waits for few photos goes first."""
     waits = preferred_wait_s(header.prefer) > 0
-    return JobPriority.INTERACTIVE if waits and photos <= INTERACTIVE_PHOTOS else JobPriority.NORMAL
+    few = len(arrived.photos) <= INTERACTIVE_PHOTOS and not arrived.archives
+    return JobPriority.INTERACTIVE if waits and few else JobPriority.NORMAL
 
 
 def new_job(wanted: JobIn, default: JobPriority = JobPriority.NORMAL) -> NewJob:

@@ -5,8 +5,9 @@ Several may run at once; each item is sent by one of them.
 
 import sys
 import time
+import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from celery import Celery
@@ -15,10 +16,13 @@ from kombu.exceptions import OperationalError
 from db import nudge
 from db.dispatch import Dispatched, Lane, Room, Turns, dispatch, unsend
 from db.errors import UnavailableError
+from db.exports.queue import dispatch_exports, unsend_exports
+from db.failpoints import Failpoint, reached
 from db.nudge import Listener
-from db.session import Database, make_database, transaction
+from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
-from workers.celery_app import make_celery, send_chunk
+from db.source_queue import dispatch_sources, unsend_sources
+from workers.celery_app import make_celery, send_chunk, send_export, send_source
 from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
@@ -57,18 +61,26 @@ class Dispatcher:
     """Moves due items from the table to the queue, a bounded number at a time."""
 
     def __init__(self, settings: Settings, database: Database, celery: Celery) -> None:
+        self.pause_s = 0.0
+        """How long to wait before the next look, where nobody nudges."""
+        self._settings = settings
         self._rooms = rooms(settings)
+        self._pace = Pace(self._rooms)
         self._turns: Turns = {}
         self._database = database
         self._celery = celery
 
-    def send_due(self) -> Dispatched:
-        """Sends what is due and fits.
+    def send_due(self) -> int:
+        """Sends what is due and fits; returns how many messages that were.
 
         Raises `UnavailableError`. Where Redis is away, the items that were not sent stay due.
         """
+        sources = self._send_sources()
         with transaction(self._database) as session:
             found = dispatch(session, self._rooms, self._turns)
+        self.pause_s = self._pace.pause_s(found)
+        if found.chunks:
+            reached(Failpoint.DISPATCH_COMMITTED)
         for position, chunk in enumerate(found.chunks):
             try:
                 send_chunk(self._celery, chunk)
@@ -76,7 +88,35 @@ class Dispatcher:
                 unsent = found.chunks[position:]
                 self._take_back([item_id for one in unsent for item_id in one.item_ids])
                 raise QueueUnavailableError("the queue does not answer") from exc
-        return found
+            reached(Failpoint.CHUNK_PUBLISHED)
+        return len(found.chunks) + sources + self._send_exports()
+
+    def _send_sources(self) -> int:
+        """Sends sources to be listed: photos come of them, so they go before photos."""
+        return self._send_others(dispatch_sources, send_source, unsend_sources)
+
+    def _send_exports(self) -> int:
+        """Sends exports to be written."""
+        return self._send_others(dispatch_exports, send_export, unsend_exports)
+
+    def _send_others(
+        self,
+        dispatch_others: Callable[..., list[uuid.UUID]],
+        send: Callable[[Celery, str], None],
+        unsend_others: Callable[[Session, list[uuid.UUID]], None],
+    ) -> int:
+        """Sends what is no photo: half of the workers may be at it, the others do photos."""
+        in_flight = max(1, self._settings.worker_processes // 2)
+        with transaction(self._database) as session:
+            due = dispatch_others(session, in_flight=in_flight)
+        for position, one in enumerate(due):
+            try:
+                send(self._celery, str(one))
+            except (OperationalError, OSError) as exc:
+                with transaction(self._database) as session:
+                    unsend_others(session, due[position:])
+                raise QueueUnavailableError("the queue does not answer") from exc
+        return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:
         with transaction(self._database) as session:
@@ -129,10 +169,10 @@ def run(settings: Settings) -> None:
     database = make_database(settings.database or "", pool_size=1, max_overflow=0)
     dispatcher = Dispatcher(settings, database, make_celery(settings))
     listener = Listener(settings.database or "", nudge.DUE)
-    pace = Pace(rooms(settings))
     while not stop:
         try:
-            await_nudge(listener, pace.pause_s(dispatcher.send_due()))
+            dispatcher.send_due()
+            await_nudge(listener, dispatcher.pause_s)
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

@@ -92,6 +92,13 @@ def _worker(name: str, processes: int, queues: str, environ: Mapping[str, str]) 
     )
 
 
+def watched(part: Part, home: Home) -> Part:
+    """The part, as one that touches a file while it is well."""
+    file = home.heartbeat(part.name)
+    environ = {**part.environ, "FACEBATCH_HEARTBEAT_FILE": str(file)}
+    return replace(part, heartbeat=file, environ=environ)
+
+
 def web_part(environ: Mapping[str, str], port: int) -> Part:
     """The HTTP API on `port`."""
     return Part(

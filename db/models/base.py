@@ -8,7 +8,16 @@ from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
 from db.columns import NAMING, one_of
-from db.states import ItemState, JobKind, JobState, MultipleFaces, SourceKind, SourceState
+from db.states import (
+    ExportFormat,
+    ExportState,
+    ItemState,
+    JobKind,
+    JobState,
+    MultipleFaces,
+    SourceKind,
+    SourceState,
+)
 
 
 class Base(DeclarativeBase):
@@ -26,4 +35,6 @@ class Base(DeclarativeBase):
         MultipleFaces: one_of(MultipleFaces, "multiple_faces"),
         SourceKind: one_of(SourceKind, "kind"),
         SourceState: one_of(SourceState, "state"),
+        ExportFormat: one_of(ExportFormat, "format"),
+        ExportState: one_of(ExportState, "state"),
     }

@@ -114,7 +114,7 @@ def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
         new = NewJob(
             kind=JobKind.ENROL,
             gallery_id=path.gallery_id,
-            priority=priority_of(header, len(arrived.photos)),
+            priority=priority_of(header, arrived),
             subject_id=path.subject_id,
             multiple_faces=wanted.multiple_faces,
             limits=wanted.limits,

@@ -27,7 +27,7 @@ _TAKEN = {
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
-_TAKEN_BY_ALL = {"kind", "priority", "min_face_px", "min_quality"}
+_TAKEN_BY_ALL = {"kind", "priority", "min_face_px", "min_quality", "sources"}
 
 
 class Priority(enum.StrEnum):

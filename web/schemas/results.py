@@ -6,11 +6,14 @@ from typing import Self
 
 from pydantic import Field
 
-from db.states import ItemState
-from db.views import CandidateView, FaceView, ItemView
+from db.exports.lines import photo_line, subject_line
+from db.states import Decision, ItemState
+from db.subject_results import SubjectSummary
+from db.views import ItemView, JobView
 from web.quality import QualityOut
 from web.schemas.base import Outgoing
 from web.schemas.jobs import JobOut
+from web.schemas.people import EngineOut
 
 
 class WhoOut(Outgoing):
@@ -24,19 +27,9 @@ class CandidateOut(Outgoing):
     """A subject near a face."""
 
     rank: int = Field(description="1 is the nearest.")
-    gallery: uuid.UUID = Field(description="The subject's.")
     subject: WhoOut
+    gallery: uuid.UUID = Field(description="The subject's.")
     distance: float = Field(description="L2, to the nearest of its templates; lower is closer.")
-
-    @classmethod
-    def of(cls, view: CandidateView) -> Self:
-        """From what the query returned."""
-        return cls(
-            rank=view.rank,
-            gallery=view.gallery_id,
-            subject=WhoOut(id=view.subject_id, name=view.subject_name),
-            distance=view.distance,
-        )
 
 
 class FaceOut(Outgoing):
@@ -51,29 +44,17 @@ class FaceOut(Outgoing):
     quality: QualityOut | None = Field(
         description="Null for a face that was found before qualities were kept."
     )
+    decision: Decision = Field(
+        description="`match`: its nearest candidate is within the threshold. `above_threshold`: "
+        "it is not. `no_candidate`: there was nobody to compare it with. `not_searched`: the job "
+        "compares faces with nobody."
+    )
     subject: WhoOut | None = Field(description="Who it is under the threshold; null for nobody.")
     distance: float | None = Field(
         description="L2 distance to the nearest candidate, match or not; null where none is."
     )
     candidates: list[CandidateOut] = Field(description="The nearest subjects, nearest first.")
     enrolled: bool = Field(description="Whether this face became a template.")
-
-    @classmethod
-    def of(cls, view: FaceView, *, threshold_distance: float) -> Self:
-        """From what the query returned, decided under the job's threshold."""
-        near = [CandidateOut.of(one) for one in view.candidates]
-        first = near[0] if near else None
-        return cls(
-            face=view.ordinal,
-            box=[view.left_px, view.top_px, view.right_px, view.bottom_px],
-            landmarks=[list(point) for point in view.landmarks_px],
-            score=view.score,
-            quality=QualityOut.of(view.quality) if view.quality else None,
-            subject=first.subject if first and first.distance <= threshold_distance else None,
-            distance=first.distance if first else None,
-            candidates=near,
-            enrolled=view.enrolled,
-        )
 
 
 class ItemErrorOut(Outgoing):
@@ -88,11 +69,21 @@ class ResultOut(Outgoing):
 
     name: str = Field(description="The file's name as it was sent.")
     client_id: str | None
+    key: str | None = Field(
+        description="The key of the photo's object, or of its archive, where a source named one."
+    )
     status: ItemState
     error: ItemErrorOut | None
-    sha256: str | None = Field(description="Of the file, in hex; null for one that was refused.")
+    sha256: str | None = Field(description="Of the file, in hex; null while nobody has read it.")
+    size_bytes: int | None = Field(description="Of the file.")
+    taken_at: str | None = Field(
+        description="When it was taken, as the camera wrote it: ISO 8601, mostly without a zone."
+    )
     width: int | None = Field(description="Of the upright photo, in pixels.")
     height: int | None = Field(description="Of the upright photo, in pixels.")
+    orientation: int | None = Field(
+        description="How the pixels lie in the file: its EXIF orientation, 1 (upright) to 8."
+    )
     rotation: int | None = Field(
         description="Degrees clockwise by which the photo had to be turned for its faces to be "
         "found: 0, 90, 180 or 270; null where it was not read."
@@ -101,31 +92,15 @@ class ResultOut(Outgoing):
     faces_left_out: int = Field(
         description="Faces below the job's `min_face_px` or `min_quality`, which do not count."
     )
+    engine: EngineOut
+    threshold: float = Field(description="L2 distance up to which a face is taken for a subject.")
     attempts: int = Field(description="How many workers have begun it.")
     finished_at: dt.datetime | None
 
     @classmethod
-    def of(cls, view: ItemView, *, threshold_distance: float) -> Self:
-        """From what the query returned, decided under the job's threshold."""
-        error = (
-            ItemErrorOut(code=view.error_code, detail=view.error_detail or "")
-            if view.error_code
-            else None
-        )
-        return cls(
-            name=view.name,
-            client_id=view.client_id,
-            status=view.state,
-            error=error,
-            sha256=view.sha256.hex() if view.sha256 else None,
-            width=view.width_px,
-            height=view.height_px,
-            rotation=view.rotation,
-            faces=[FaceOut.of(face, threshold_distance=threshold_distance) for face in view.faces],
-            faces_left_out=view.faces_left_out,
-            attempts=view.attempt,
-            finished_at=view.finished_at,
-        )
+    def of(cls, item: ItemView, job: JobView) -> Self:
+        """From what the queries returned: the same members as in all exports."""
+        return cls.model_validate(photo_line(item, job))
 
 
 class ResultsOut(Outgoing):
@@ -133,4 +108,42 @@ class ResultsOut(Outgoing):
 
     job: JobOut
     results: list[ResultOut]
+    next_cursor: str | None = Field(description="For the next page; null at the end.")
+
+
+class BestPhotoOut(Outgoing):
+    """The photo whose face is the nearest to a subject."""
+
+    name: str
+    client_id: str | None
+    key: str | None
+    sha256: str | None
+    face: int = Field(description="The face's number in the photo.")
+    distance: float = Field(description="L2, to the nearest of the subject's templates.")
+
+
+class SubjectResultOut(Outgoing):
+    """A subject and the photos of a job that show it."""
+
+    subject: WhoOut
+    gallery: uuid.UUID
+    photos: int = Field(description="Photos with a face that is taken for it.")
+    faces: int = Field(description="Faces that are taken for it.")
+    first_taken_at: str | None = Field(
+        description="The earliest of the photos' `taken_at`, compared as they are written; null "
+        "where none tells."
+    )
+    last_taken_at: str | None = Field(description="The latest.")
+    best: BestPhotoOut
+
+    @classmethod
+    def of(cls, summary: SubjectSummary) -> Self:
+        """From what the query returned."""
+        return cls.model_validate(subject_line(summary))
+
+
+class SubjectResultsOut(Outgoing):
+    """A page of the subjects that a job's photos show, in the order in which they were made."""
+
+    subjects: list[SubjectResultOut]
     next_cursor: str | None = Field(description="For the next page; null at the end.")

@@ -1,0 +1,1 @@
+"""Results as files: one line of values for each photo or subject, written in several formats."""
