@@ -18,7 +18,7 @@ from db.errors import (
 from db.ids import new_id
 from db.jobs import lock_job
 from db.models import DoomedObject, Item, Job, Photo
-from db.states import OPEN_JOB_STATES, ItemState, JobKind
+from db.states import OPEN_JOB_STATES, ItemState, JobKind, JobPriority
 from db.subjects import require_subjects
 from db.views import NewItem
 
@@ -51,7 +51,7 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
             changed_at=func.now(),
         )
     )
-    nudge.notify(session)
+    nudge.notify(session, urgent=job.priority == JobPriority.INTERACTIVE)
     return len(added)
 
 

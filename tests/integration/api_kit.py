@@ -10,13 +10,14 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from db.ledger import dispatch
+from db.dispatch import Lane, Room, dispatch
 from db.session import transaction
 from db.settings import Settings
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 
 Photo = tuple[str, bytes]
+ROOM = Room(items=64, chunk_items=16, workers=1)
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 
 
@@ -112,6 +113,6 @@ class BackgroundWorker:
     def _work(self) -> None:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
-                chunks = dispatch(session, chunk_items=16, chunks_in_flight=4, workers=1)
-            for chunk in chunks:
-                process_chunk(self._context, chunk)
+                found = dispatch(session, dict.fromkeys(Lane, ROOM), {})
+            for chunk in found.chunks:
+                process_chunk(self._context, chunk.item_ids)

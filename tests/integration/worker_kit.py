@@ -18,7 +18,7 @@ from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.views import NewItem
-from workers.celery_app import QUEUE
+from workers.celery_app import QUEUE, URGENT_QUEUE
 
 PATIENCE_S = 60
 HOSTILE = "hostile_app"
@@ -51,7 +51,8 @@ class Worker:
     def __init__(self, settings: Settings, log: Path, *, app: str, processes: int) -> None:
         self._log = log
         command = python(
-            "celery", "--app", app, "worker", "--concurrency", str(processes), "-Q", QUEUE,
+            "celery", "--app", app, "worker", "--concurrency", str(processes),
+            "-Q", f"{QUEUE},{URGENT_QUEUE}",
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
         with log.open("ab") as out:
