@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from cli.scan import spelt
 from cli.telling import counted
 from db.imports import NamedEmbeddings
 from pipeline.errors import FaceBatchError
+from pipeline.names import spelt
 from pipeline.specs import EngineSpec
 from web.schemas.base import Name
 

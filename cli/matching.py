@@ -9,12 +9,13 @@ from pathlib import Path
 
 from cli.client import ApiError, Client, Json, PhotoFile
 from cli.progress import Step, Steps
-from cli.scan import FoundPeople, FoundPhotos, open_photo, spelt
+from cli.scan import FoundPeople, FoundPhotos, open_photo
 from cli.sharing import in_use
 from cli.submission import Submission
 from cli.thresholds import sentence
 from pipeline.errors import FaceBatchError
 from pipeline.face_limits import NO_LIMITS, FaceLimits
+from pipeline.names import MAX_FILE_NAME_CHARS, spelt
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold
 
@@ -261,7 +262,7 @@ def _client_id(relative: str) -> str:
 
     A percent sign may not: in a form it escapes quotes.
     """
-    if len(relative) <= 500 and relative.isprintable() and "%" not in relative:
+    if len(relative) <= MAX_FILE_NAME_CHARS and relative.isprintable() and "%" not in relative:
         return relative
     return "#" + hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()
 

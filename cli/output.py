@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cli.matching import MatchedPhoto
-from cli.scan import spelt
+from pipeline.names import spelt
 
 COLUMNS = ("photo", "status", "rotation", "faces_left_out", "face", "left", "top", "right",
            "bottom", "quality", "subject", "distance", "candidates", "error")  # fmt: skip

@@ -8,14 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from pipeline.errors import FaceBatchError
-
-# What calls itself a photo is taken for one, in formats that we can't read too: those fail by
-# name instead of going missing. Everything else that lies about in an archive is left out.
-PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"}
-    | {".heic", ".heif", ".hif", ".avif"}
-    | {".gif", ".jp2", ".jxl"}
-)
+from pipeline.names import calls_itself_photo, is_hidden, spelt
 
 
 class FolderError(FaceBatchError):
@@ -61,7 +54,7 @@ def find_photos(folder: Path) -> FoundPhotos:
     passed = _Passed()
     left_out = 0
     for path in _files(folder, passed):
-        if path.suffix.lower() in PHOTO_SUFFIXES:
+        if calls_itself_photo(path.name):
             relative.append(path.relative_to(folder).as_posix())
         else:
             left_out += 1
@@ -84,7 +77,7 @@ def find_people(folder: Path) -> FoundPeople:
     photos: dict[str, list[Path]] = defaultdict(list)
     passed = _Passed()
     for path in _files(folder, passed):
-        if path.suffix.lower() in PHOTO_SUFFIXES:
+        if calls_itself_photo(path.name):
             below = path.relative_to(folder).parts
             photos[spelt(below[0] if len(below) > 1 else path.stem)].append(path)
     if not photos:
@@ -112,16 +105,6 @@ def open_photo(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def spelt(name: str) -> str:
-    """A file name as a person's name, or for a terminal: all that cannot be shown is written out.
-
-    As it is, a control character could forge a line, or move what was written before.
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
-
-
 @dataclass(slots=True)
 class _Passed:
     """Folders that a walk has passed by."""
@@ -145,10 +128,10 @@ def _files(folder: Path, passed: _Passed) -> Iterator[Path]:
         passed.unreadable[Path(exc.filename)] = reason
 
     for here, folders, files in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         passed.linked += (path for name in folders if (path := Path(here, name)).is_symlink())
-        yield from (Path(here, name) for name in files if not name.startswith("."))
+        yield from (Path(here, name) for name in files if not is_hidden(name))
 
 
 def _is_own_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+    return path.is_dir() and not path.is_symlink() and not is_hidden(path.name)

@@ -2,7 +2,8 @@
 
 import sys
 
-from cli.scan import FoundPeople, FoundPhotos, spelt
+from cli.scan import FoundPeople, FoundPhotos
+from pipeline.names import spelt
 
 
 def warn(message: str) -> None:

@@ -19,6 +19,7 @@ from db.errors import (
     ObjectMissingError,
     StorageUnavailableError,
 )
+from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
 class ObjectStore:
     """The photos' bucket. Safe to share between threads, not between processes."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(self, client: "S3Client", reader: Reader, bucket: str) -> None:
         self._client = client
+        self._reader = reader
         self._bucket = bucket
 
     @classmethod
@@ -97,7 +99,8 @@ class ObjectStore:
                 response_checksum_validation="when_required",
             ),
         )
-        return cls(client, settings.s3_bucket)
+        reader = Reader.from_settings(settings, direct=_is_loopback(endpoint))
+        return cls(client, reader, settings.s3_bucket)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""
@@ -144,6 +147,14 @@ class ObjectStore:
         reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
         `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
         """
+        try:
+            return self._reader.get(key, bucket=bucket, etag=etag, span=span)
+        except UnnameableKeyError:
+            return self._get(key, bucket=bucket, etag=etag, span=span)
+
+    def _get(
+        self, key: str, *, bucket: str | None, etag: str | None, span: tuple[int, int] | None
+    ) -> bytes:
         wanted: GetObjectRequestTypeDef = {"Bucket": bucket or self._bucket, "Key": key}
         if etag is not None:
             wanted["IfMatch"] = etag

@@ -14,15 +14,15 @@ from db.session import Session, transaction
 from db.uploads import abandon_upload, begin_upload, end_upload
 from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
+from pipeline.names import MAX_FILE_NAME_CHARS, storable
 from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooManyPhotosError
-from web.incoming import FieldPart, FilePart, read_parts, storable
+from web.incoming import FieldPart, FilePart, read_parts
 from web.patience import sending
 from web.services import Services
 
 log = structlog.get_logger()
 MAX_PHOTOS = 1000
 """Photos in one request. A larger job is opened first and gets its photos bit by bit."""
-MAX_NAME_CHARS = 500
 MAX_FIELDS = 20
 MAX_FIELD_NAME_CHARS = 100
 
@@ -69,9 +69,9 @@ def received(
 
 def checked_file_name(name: str) -> str:
     """The name; raises `FileNameError` where it cannot be kept as it is."""
-    if len(name) > MAX_NAME_CHARS:
+    if len(name) > MAX_FILE_NAME_CHARS:
         raise FileNameError(
-            f"a file name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
+            f"a file name has {len(name)} characters; at most {MAX_FILE_NAME_CHARS} are allowed"
         )
     if not storable(name):
         raise FileNameError("a file name has control characters in it; send another name")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from unicodedata import category
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -31,10 +30,6 @@ BUFFER_BYTES = 1024 * 1024
 """Longest header of a part; a body of nothing but header lines must not fill the memory."""
 TOO_SLOW = "the body comes too slowly; send it anew"
 MULTIPART = "multipart/form-data"
-UNSTORABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode's control characters, surrogates, and separators of lines and paragraphs."""
-TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Embeddings, overrides and isolates of the direction of writing, and what ends them."""
 
 
 class ApiRequest(Request):
@@ -89,15 +84,6 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> NoReturn:
     """Python would read NaN and Infinity, which JSON does not have."""
     raise ValueError(name)
-
-
-def storable(text: str) -> bool:
-    """Whether `text` is a name that reads as it is written, in a list and in a line of a terminal.
-
-    Without control characters, ends of lines and halves of characters (JSON has those), and
-    without what turns the direction of writing, which would make one name look like another.
-    """
-    return not any(category(char) in UNSTORABLE or char in TURNING for char in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from cli.encodings import EncodingsError, read_encodings
-from cli.scan import spelt
 from cli.stack.database import used_database
 from cli.telling import counted
 from db.errors import DuplicateSubjectError, NamesTakenError
@@ -15,6 +14,7 @@ from db.prepare import prepare_database
 from db.session import Session, make_database, retried
 from db.settings import load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
+from pipeline.names import spelt
 from pipeline.specs import ENGINE_SPECS, EngineSpec, engine_spec
 from web.schemas.base import Name
 

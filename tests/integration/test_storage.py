@@ -9,7 +9,8 @@ import boto3
 import pytest
 from pydantic import SecretStr
 
-from db.errors import ObjectMissingError, StorageUnavailableError
+from db.errors import ObjectChangedError, ObjectMissingError, StorageUnavailableError
+from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
 from db.storage import PART_BYTES, ObjectStore
 
@@ -191,3 +192,57 @@ def test_the_environments_proxy_is_not_asked_for_loopback(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     ObjectStore.from_settings(stores).ping()
+
+
+def test_a_span_of_an_object_is_read(store: ObjectStore, prefix: str) -> None:
+    store.put(f"{prefix}0", [b"0123456789"])
+    assert store.get(f"{prefix}0", span=(2, 3)) == b"234"
+    assert store.get(f"{prefix}0", span=(8, 100)) == b"89"
+    assert store.get(f"{prefix}0", span=(10, 5)) == b""
+
+
+def test_an_object_that_was_replaced_is_not_the_one_that_was_listed(
+    store: ObjectStore, stores: Settings, prefix: str
+) -> None:
+    key = f"{prefix}0"
+    store.put(key, [b"one"])
+    etag = client_of(stores).head_object(Bucket=stores.s3_bucket, Key=key)["ETag"]
+    assert store.get(key, etag=etag) == b"one"
+    store.put(key, [b"another"])
+    with pytest.raises(ObjectChangedError):
+        store.get(key, etag=etag)
+
+
+@pytest.mark.parametrize("name", ["a//b", "a b+c%20é.jpg", "tab\there"])
+def test_keys_that_are_no_plain_paths_are_read(
+    store: ObjectStore, stores: Settings, prefix: str, name: str
+) -> None:
+    client_of(stores).put_object(Bucket=stores.s3_bucket, Key=prefix + name, Body=b"x" * 100)
+    assert store.get(prefix + name) == b"x" * 100
+    assert store.get(prefix + name, span=(1, 2)) == b"xx"
+
+
+def test_a_bucket_of_somebody_else_that_is_not_there_is_no_fault_of_ours(
+    store: ObjectStore,
+) -> None:
+    with pytest.raises(ObjectMissingError):
+        store.get("a", bucket="nobody-has-this-bucket")
+
+
+def test_the_local_bucket_is_read_without_the_proxy_of_the_environment(
+    stores: Settings, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    store = ObjectStore.from_settings(stores)
+    store.put(f"{prefix}0", [b"x"])
+    assert store.get(f"{prefix}0") == b"x"
+
+
+@pytest.mark.parametrize("key", ["a/", "/a"])
+def test_the_fast_reader_never_takes_one_key_for_another(
+    stores: Settings, store: ObjectStore, key: str
+) -> None:
+    store.put("a", [b"x"])
+    with pytest.raises(UnnameableKeyError):
+        Reader.from_settings(stores, direct=True).get(key, bucket=None, etag=None, span=None)

@@ -16,13 +16,24 @@ import web
 import workers
 from db.errors import ConflictError, NotFoundError, UnavailableError
 from db.ledger import SET_ASIDE
+from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from pipeline.errors import FaceBatchError, PhotoError
 from web.problems import _HTTP_CODES, _status_of
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "reference" / "errors.md"
 # Roots, which are never raised themselves.
-ROOTS = {one.code for one in (ConflictError, NotFoundError, PhotoError, UnavailableError)}
+ROOTS = {
+    one.code
+    for one in (
+        ArchiveEntryError,
+        ArchiveError,
+        ConflictError,
+        NotFoundError,
+        PhotoError,
+        UnavailableError,
+    )
+}
 # Codes of photos that are no class of their own, and the one for what HTTP itself refuses.
 WITHOUT_CLASS = {SET_ASIDE, "several_faces", "quality_too_low", "bad_request", "unreadable"}
 # Entry points do their work when they are imported.
@@ -106,3 +117,12 @@ def test_each_code_has_the_status_that_it_is_answered_with(section: str) -> None
             assert int(status) == expected, code
             checked += 1
     assert checked > 8
+
+
+def test_the_page_of_archives_lists_the_codes_of_archives() -> None:
+    _load_all()
+    text = (PAGE.parent / "archives.md").read_text(encoding="utf-8")
+    one_item, refused = text.split("## What refuses the archive")
+    for part, root in ((one_item, ArchiveEntryError), (refused, ArchiveError)):
+        listed = set(re.findall(r"^\| `(archive_\w+)`", part, re.MULTILINE))
+        assert listed == {kind.code for kind in _below(root)}

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from pipeline.names import storable
 from web.errors import InvalidNameError
-from web.incoming import storable
 
 MAX_NAME_CHARS = 255
 MAX_PAGE = 1000

@@ -9,6 +9,7 @@ from pydantic import FailFast, Field, model_validator
 from db.states import JobKind, JobState, MultipleFaces
 from db.views import JobView
 from pipeline.face_limits import FaceLimits
+from pipeline.names import MAX_FILE_NAME_CHARS
 from pipeline.thresholds import DEFAULT_TARGET_FPIR
 from web.quality import MinFacePx, MinQuality
 from web.schemas.base import MAX_ENGINE_CHARS, MAX_KNOWN, MAX_TOP_K, Incoming, Outgoing
@@ -122,7 +123,9 @@ class RecognizeQuery(Incoming):
 class KnownPhotoIn(Incoming):
     """A photo by its hash."""
 
-    client_id: str = Field(min_length=1, max_length=500, description="Your id, unique in the job.")
+    client_id: str = Field(
+        min_length=1, max_length=MAX_FILE_NAME_CHARS, description="Your id, unique in the job."
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file, in hex.")
 
 
