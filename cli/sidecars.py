@@ -1,7 +1,7 @@
 """XMP sidecars beside the photos of a folder, and never outside of it."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cli.files import whole_file
 from cli.telling import counted
@@ -30,14 +30,14 @@ class Sidecars:
         if text is None:
             return
         relative = self._paths.path(line)
-        if relative.parts[0] != ELSEWHERE and not self._is_below(relative):
-            relative = elsewhere(str(relative))
+        if not self._is_below(relative):
+            relative = elsewhere(relative)
         try:
             self._put(relative, text)
         except _NO_PLACE:
-            relative = elsewhere(str(relative))
+            relative = elsewhere(relative)
             self._put(relative, text)
-        self._elsewhere += relative.parts[0] == ELSEWHERE
+        self._elsewhere += relative.startswith(f"{ELSEWHERE}/")
 
     def told(self) -> Iterator[str]:
         """What the user should know at the end, a line each."""
@@ -50,13 +50,13 @@ class Sidecars:
         if self._foreign:
             yield f"{counted(self._foreign, 'sidecar')} of other programs left as they are"
 
-    def _is_below(self, relative: PurePosixPath) -> bool:
+    def _is_below(self, relative: str) -> bool:
         """Whether the path stays in the folder, whatever links there are on the way."""
-        return (self._folder / relative.parent).resolve().is_relative_to(self._folder)
+        return (self._folder / relative).parent.resolve().is_relative_to(self._folder)
 
-    def _put(self, relative: PurePosixPath, text: str) -> None:
+    def _put(self, relative: str, text: str) -> None:
         path = self._folder / relative
-        if _is_foreign(path):
+        if _is_foreign(path) or not self._is_below(relative):
             self._foreign += 1
             return
         path.parent.mkdir(parents=True, exist_ok=True)

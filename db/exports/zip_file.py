@@ -51,7 +51,7 @@ def xmp_chunks(pages: Iterable[Sequence[Line]], *, unknown_faces: bool = True) -
             for line in page:
                 text = sidecar(line, unknown_faces=unknown_faces)
                 if text is not None:
-                    archive.writestr(_entry(str(paths.path(line))), text.encode())
+                    archive.writestr(_entry(paths.path(line)), text.encode())
                 if sink.held_bytes >= PIECE_BYTES:
                     yield from sink.pieces()
     yield from sink.pieces()
