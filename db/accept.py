@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -32,10 +32,9 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     where it names a subject that its job is not about.
     Objects that turn out not to be needed are doomed in the same transaction.
     """
-    job = lock_job(session, tenant_id, job_id)
-    if job.sealed_at is not None or job.state not in OPEN_JOB_STATES:
-        raise JobSealedError("the job takes no further photos; submit a new job")
-    _check_who(job, items)
+    job = lock_open_job(session, tenant_id, job_id)
+    # One that makes its subject is of somebody who has no id yet.
+    check_who(job, (one.subject_id for one in items if one.new_subject is None))
     # Photos before subjects, as workers lock them when they record.
     photos = _photo_ids(session, tenant_id, items)
     wanted = {item.subject_id for item in items if item.subject_id is not None}
@@ -54,6 +53,18 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     )
     nudge.notify(session)
     return len(added)
+
+
+def lock_open_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
+    """A job that takes photos, locked; raises `JobNotFoundError`, `JobSealedError`."""
+    job = lock_job(session, tenant_id, job_id)
+    if (
+        job.sealed_at is not None
+        or job.cancel_requested_at is not None
+        or job.state not in OPEN_JOB_STATES
+    ):
+        raise JobSealedError("the job takes no further photos; submit a new job")
+    return job
 
 
 def add_known_items(
@@ -85,19 +96,19 @@ def hold_known_photos(session: Session, tenant_id: int, items: Sequence[NewItem]
     return set(session.scalars(query.with_for_update(read=True, key_share=True)))
 
 
-def _check_who(job: Job, items: Sequence[NewItem]) -> None:
-    """That each photo is enrolled for somebody, and names nobody but whom its job is about."""
-    named = {item.subject_id for item in items} - {None, job.subject_id}
-    if named and (job.kind is not JobKind.ENROL or job.subject_id is not None):
+def check_who(job: Job, subject_ids: Iterable[uuid.UUID | None]) -> None:
+    """That photos of these subjects, or of none, are of somebody whom the job is about.
+
+    Raises `SubjectNotAllowedError` and `SubjectRequiredError`.
+    """
+    wanted = set(subject_ids)
+    if wanted - {None, job.subject_id} and (
+        job.kind is not JobKind.ENROL or job.subject_id is not None
+    ):
         raise SubjectNotAllowedError(
             "photos name a subject only in a job that enrols and names none itself; leave it out"
         )
-    if job.kind is JobKind.ENROL and job.subject_id is None:
-        _require_someone(items)
-
-
-def _require_someone(items: Sequence[NewItem]) -> None:
-    if any(item.subject_id is None and item.new_subject is None for item in items):
+    if job.kind is JobKind.ENROL and job.subject_id is None and None in wanted:
         raise SubjectRequiredError("name the subject for whom the photo is to be enrolled")
 
 

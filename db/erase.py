@@ -13,6 +13,7 @@ from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundErr
 from db.exports.removal import drop_exports_of_gallery, drop_exports_of_job
 from db.jobs import cancel_job, finish_if_complete
 from db.models import (
+    Archive,
     DoomedObject,
     Embedding,
     Extraction,
@@ -21,12 +22,14 @@ from db.models import (
     Item,
     Job,
     Photo,
+    Source,
     Subject,
     Template,
     Upload,
 )
 from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind
 from db.subjects import get_subject
+from db.uploads import REQUEST_AGE
 
 FOLDER = "/"
 """The end of a doomed key that stands for everything below it."""
@@ -114,20 +117,24 @@ def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
     """
     query = (
         select(DoomedObject.object_key)
-        .where(~DoomedObject.object_key.endswith(FOLDER))
+        .where(
+            ~DoomedObject.object_key.endswith(FOLDER),
+            ~exists().where(Archive.object_key == DoomedObject.object_key),
+        )
         .order_by(DoomedObject.object_key)
         .limit(limit)
     )
     return list(session.scalars(query))
 
 
-def give_up_uploads(session: Session, older_than: dt.timedelta) -> int:
-    """Dooms uploads that did not commit in so long, with all that they sent; returns how many.
+def give_up_uploads(session: Session) -> int:
+    """Dooms uploads whose time is up, with all that no photo was made of; returns how many.
 
     Their rows go, so that they can commit no longer; the folders of their objects take their
     place in the same transaction, so that no fault loses sight of them.
     """
-    old = delete(Upload).where(Upload.created_at < func.now() - older_than)
+    expired = func.coalesce(Upload.expires_at, Upload.created_at + REQUEST_AGE) < func.now()
+    old = delete(Upload).where(expired)
     given_up = session.execute(old.returning(Upload.tenant_id, Upload.id)).all()
     rows = [{"object_key": f"{one.id}{FOLDER}", "tenant_id": one.tenant_id} for one in given_up]
     if rows:
@@ -157,9 +164,12 @@ def forget_objects(session: Session, keys: Iterable[str]) -> None:
 
 
 def unused_keys(session: Session, keys: Iterable[str]) -> list[str]:
-    """Those of the keys that no photo has."""
+    """Those of the keys that no photo, no archive and no manifest to be listed has."""
     wanted = list(keys)
-    used = set(session.scalars(select(Photo.object_key).where(Photo.object_key.in_(wanted))))
+    photos = select(Photo.object_key).where(Photo.bucket.is_(None), Photo.archive_id.is_(None))
+    used: set[str | None] = set(session.scalars(photos.where(Photo.object_key.in_(wanted))))
+    for column in (Archive.object_key, Source.object_key):
+        used |= set(session.scalars(select(column).where(column.in_(wanted))))
     return [key for key in wanted if key not in used]
 
 
@@ -271,12 +281,15 @@ def _delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[
         .exists()
     )
     ids = _lock_photos(session, tenant_id, photo_ids)
-    keys = session.scalars(
+    gone = session.execute(
         delete(Photo)
         .where(Photo.id.in_(ids), ~in_item, ~in_template)
-        .returning(Photo.object_key)
+        .returning(Photo.object_key, Photo.bucket)
         .execution_options(synchronize_session=False)
     ).all()
+    # An object in a bucket with a name is its owner's. That of an archive is doomed with the first
+    # of its photos, and deleted when it holds no other.
+    keys = sorted({one.object_key for one in gone if one.bucket is None})
     if keys:
         rows = [{"object_key": key, "tenant_id": tenant_id} for key in keys]
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.errors import FaceBatchError
+from pipeline.errors import FaceBatchError, PhotoError
 
 
 class NotFoundError(FaceBatchError):
@@ -27,6 +27,12 @@ class JobNotFoundError(NotFoundError):
     """No such job."""
 
     code = "job_not_found"
+
+
+class UploadNotFoundError(NotFoundError):
+    """No such upload; it may have been given up."""
+
+    code = "upload_not_found"
 
 
 class ExportNotFoundError(NotFoundError):
@@ -103,6 +109,66 @@ class EmptyJobError(ConflictError):
     code = "job_empty"
 
 
+class UploadIncompleteError(ConflictError):
+    """The upload's file has not been sent."""
+
+    code = "upload_incomplete"
+
+
+class JobUnfinishedError(ConflictError):
+    """The other job, whose photos are asked for, has not ended."""
+
+    code = "job_unfinished"
+
+
+class SourceNotAllowedError(FaceBatchError):
+    """A source lies where none may."""
+
+    code = "source_not_allowed"
+
+
+class SourceError(FaceBatchError):
+    """A source that cannot be listed, or no further, whoever tries and however often."""
+
+    code = "source_unusable"
+
+
+class SourceEmptyError(SourceError):
+    """There is no photo in the source."""
+
+    code = "source_empty"
+
+
+class SourceMissingError(SourceError):
+    """The bucket, the archive, the manifest or the other job is not there, or not any more."""
+
+    code = "source_missing"
+
+
+class SourceChangedError(SourceError):
+    """The archive or the manifest is another one than when its listing began."""
+
+    code = "source_changed"
+
+
+class SourceDeniedError(SourceError):
+    """The bucket does not let us read the source."""
+
+    code = "source_denied"
+
+
+class SourceCrashedError(SourceError):
+    """Listing the source failed in a way that nobody foresaw."""
+
+    code = "internal_error"
+
+
+class SourceLostError(SourceError):
+    """The source took its worker down too often."""
+
+    code = "source_lost"
+
+
 class ExportLostError(FaceBatchError):
     """The export took its worker down too often."""
 
@@ -150,3 +216,15 @@ class ObjectDeniedError(FaceBatchError):
     """The bucket does not let us read the object."""
 
     code = "object_denied"
+
+
+class KeyUnusableError(PhotoError):
+    """The object's key gives no name that can be kept."""
+
+    code = "key_unusable"
+
+
+class ManifestLineError(PhotoError):
+    """A line of a manifest names no object that can be read."""
+
+    code = "manifest_line_invalid"

@@ -6,14 +6,22 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, case, func, literal, select, update
+from sqlalchemy import Select, case, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import EmptyJobError, JobNotFoundError
 from db.galleries import gallery_model
 from db.ids import new_id
-from db.models import Event, Item, Job, Model
-from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind, JobState
+from db.models import Event, Item, Job, Model, Source
+from db.source_ends import cancel_sources
+from db.states import (
+    OPEN_ITEM_STATES,
+    OPEN_JOB_STATES,
+    ItemState,
+    JobKind,
+    JobState,
+    SourceState,
+)
 from db.subjects import count_subjects, require_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob
@@ -61,10 +69,14 @@ def seal_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     job = lock_job(session, tenant_id, job_id)
     if job.sealed_at is not None:
         return
-    if job.n_items == 0:
+    if job.n_items == 0 and not _has_sources(session, job_id):
         raise EmptyJobError("the job has no photos; add some before you seal it")
     session.execute(update(Job).where(Job.id == job.id).values(sealed_at=func.now()))
     finish_if_complete(session, [job.id])
+
+
+def _has_sources(session: Session, job_id: uuid.UUID) -> bool:
+    return bool(session.scalar(select(exists().where(Source.job_id == job_id))))
 
 
 def cancel_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> bool:
@@ -84,6 +96,7 @@ def cancel_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> bool:
     ).all()
     # Those that were added before the job was locked; from here on none is.
     cancelled += _cancel_items(session, job_id)
+    cancel_sources(session, job_id)
     session.execute(
         update(Job).where(Job.id == job_id).values(n_cancelled=Job.n_cancelled + cancelled)
     )
@@ -122,19 +135,27 @@ def list_jobs(
 
 
 def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
-    """Ends those of the jobs that are sealed and whose photos have all ended, each once."""
+    """Ends those of the jobs that are sealed, listed and done with all photos, each once.
+
+    One of whose sources failed has not succeeded, and failed where it has no photos.
+    """
+    short_of_photos = exists().where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
     statement = (
         update(Job)
         .where(
             Job.id.in_(job_ids),
             Job.state.in_(OPEN_JOB_STATES),
             Job.sealed_at.is_not(None),
+            Job.n_sources_open == 0,
             Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
         )
         .values(
             state=case(
                 (Job.n_failed == Job.n_items, literal(JobState.FAILED.value)),
-                (Job.n_failed > 0, literal(JobState.PARTIALLY_FAILED.value)),
+                (
+                    or_(Job.n_failed > 0, short_of_photos),
+                    literal(JobState.PARTIALLY_FAILED.value),
+                ),
                 else_=literal(JobState.SUCCEEDED.value),
             ),
             finished_at=func.now(),

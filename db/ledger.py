@@ -6,9 +6,11 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, BindParameter, Row, bindparam, text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from db.faults import Held, held_parameters
+from db.faults import ids_parameter as _ids
 from db.jobs import finish_if_complete
 from db.places import EntryPlace, PhotoPlace
 from db.states import JobKind, MultipleFaces
@@ -16,6 +18,8 @@ from pipeline.face_limits import FaceLimits
 
 SET_ASIDE = "worker_lost"
 """The error of an item that took its worker down too often."""
+SILENCE = "no sign of life until its lease ran out"
+"""What is said of a worker that was lost, where nobody has heard what ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,6 @@ class Claim:
 
 _CLAIMED = {one.name for one in fields(Claim)} - {"kind", "multiple_faces", "sha256", "place"}
 """Fields that the query gives as they are."""
-
-
-def _ids(name: str) -> BindParameter[Sequence[int]]:
-    return bindparam(name, type_=ARRAY(BigInteger))
 
 
 # A chunk's photos that ran before may have killed their worker: those travel alone.
@@ -109,11 +109,12 @@ _CLAIM = text("""
         WHERE id = ANY(:ids)
           AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
           AND attempt < :max_attempts
+          AND (attempt = 0 OR :alone)
         ORDER BY id
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE item
-        SET state = 'running', fence = fence + 1, attempt = attempt + 1,
+        SET state = 'running', fence = fence + 1, attempt = attempt + 1, last_fault = NULL,
             lease_until = clock_timestamp() + make_interval(secs => :lease_s)
         FROM free
         WHERE item.id = free.id
@@ -145,10 +146,17 @@ def claim(
     """Takes those of the items that are queued or whose lease has run out.
 
     Gives each a new fence, one more attempt and a lease. An item that is missing from the answer
-    belongs to another worker, or has ended.
+    belongs to another worker, or has ended, or ran before and may have taken its worker down: that
+    one is claimed where nothing else comes with it, and a message for it alone is on its way.
     """
     rows = session.execute(
-        _CLAIM, {"ids": list(item_ids), "lease_s": lease_s, "max_attempts": max_attempts}
+        _CLAIM,
+        {
+            "ids": list(item_ids),
+            "lease_s": lease_s,
+            "max_attempts": max_attempts,
+            "alone": len(item_ids) == 1,
+        },
     )
     claims = [_claim(row) for row in rows]
     if claims:
@@ -204,20 +212,15 @@ _RELEASE = text(f"""
 """).bindparams(_ids("ids"), _ids("fences"))  # noqa: S608 - likewise.
 
 
-def _held(claims: Iterable[Claim]) -> dict[str, list[int]]:
-    held = sorted((one.item_id, one.fence) for one in claims)
-    return {"ids": [one[0] for one in held], "fences": [one[1] for one in held]}
-
-
-def extend(session: Session, claims: Iterable[Claim], *, lease_s: float) -> set[int]:
+def extend(session: Session, claims: Iterable[Held], *, lease_s: float) -> set[int]:
     """Lengthens the leases and returns the ids of the items that are still held."""
-    held = _held(claims)
+    held = held_parameters(claims)
     return set(session.scalars(_EXTEND, {**held, "lease_s": lease_s}))
 
 
-def release(session: Session, claims: Iterable[Claim], *, delay_s: float) -> set[int]:
+def release(session: Session, claims: Iterable[Held], *, delay_s: float) -> set[int]:
     """Hands items back without counting the attempt; they are due again after `delay_s`."""
-    return set(session.scalars(_RELEASE, {**_held(claims), "delay_s": delay_s}))
+    return set(session.scalars(_RELEASE, {**held_parameters(claims), "delay_s": delay_s}))
 
 
 _REQUEUE_EXPIRED = text("""
@@ -227,7 +230,8 @@ _REQUEUE_EXPIRED = text("""
         ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
     UPDATE item
-    SET state = 'queued', lease_until = NULL, dispatched_at = NULL, due_at = now()
+    SET state = 'queued', lease_until = NULL, dispatched_at = NULL, due_at = now(),
+        last_fault = coalesce(last_fault, :silence)
     FROM expired WHERE item.id = expired.id
     RETURNING item.id
 """)
@@ -241,8 +245,10 @@ _SET_ASIDE = text("""
     )
     UPDATE item
     SET state = 'failed', lease_until = NULL, finished_at = now(), error_code = :code,
-        error_detail = 'the photo was given up: its worker died '
-            || CASE attempt WHEN 1 THEN 'once' ELSE attempt || ' times' END || ' over it'
+        last_fault = coalesce(last_fault, :silence),
+        error_detail = 'the photo was given up: its worker was lost '
+            || CASE attempt WHEN 1 THEN 'once' ELSE attempt || ' times' END
+            || ' over it; the last time: ' || coalesce(last_fault, :silence)
     FROM lost WHERE item.id = lost.id
     RETURNING item.id, item.job_id
 """)
@@ -261,12 +267,16 @@ _RESEND = text("""
 
 def requeue_expired(session: Session, *, max_attempts: int) -> list[int]:
     """Queues items whose lease has run out; returns their ids."""
-    return list(session.scalars(_REQUEUE_EXPIRED, {"max_attempts": max_attempts}))
+    return list(
+        session.scalars(_REQUEUE_EXPIRED, {"max_attempts": max_attempts, "silence": SILENCE})
+    )
 
 
 def set_aside(session: Session, *, max_attempts: int) -> list[int]:
     """Fails items that took their worker down `max_attempts` times; returns their ids."""
-    rows = session.execute(_SET_ASIDE, {"max_attempts": max_attempts, "code": SET_ASIDE}).all()
+    rows = session.execute(
+        _SET_ASIDE, {"max_attempts": max_attempts, "code": SET_ASIDE, "silence": SILENCE}
+    ).all()
     jobs = sorted({row.job_id for row in rows})
     for job_id in jobs:
         lost = sum(row.job_id == job_id for row in rows)

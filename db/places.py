@@ -2,17 +2,9 @@
 
 from dataclasses import dataclass
 
+from pipeline.archives.entry import EntryPlace
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPlace:
-    """Where in a zip the bytes lie, as its directory says."""
-
-    header_offset: int
-    packed_bytes: int
-    method: int
-    crc32: int
-    name: str
-    size_bytes: int
+__all__ = ["EntryPlace", "PhotoPlace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

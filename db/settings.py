@@ -25,6 +25,8 @@ from pipeline.specs import DEFAULT_ENGINE
 OWN_PREFIX = "FACEBATCH_"
 MODELS_FOLDER = "models"
 """In the home; whoever computes faces makes it, with or without a local stack."""
+MAX_PROCESSES = 1024
+MAX_CHUNK_ITEMS = 256
 OTHER_REGION = "AWS_DEFAULT_REGION"
 """What AWS's own tools read; taken where AWS_REGION is not set."""
 
@@ -58,6 +60,14 @@ def _hosts(value: str) -> str:
             raise ValueError(
                 f"'{name.strip()}' is no host name; neither scheme nor port go with it"
             )
+    return value
+
+
+def _places(value: str) -> str:
+    """Checks that a string lists places of objects, with spaces between them."""
+    for url in value.split():
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", url):
+            raise ValueError(f"'{url}' is no place like s3://bucket/folder/")
     return value
 
 
@@ -97,7 +107,7 @@ class Settings(BaseSettings):
     worker_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
-        le=1024,
+        le=MAX_PROCESSES,
         alias="FACEBATCH_WORKERS",
         description="Worker processes on this machine. Default: one per core.",
     )
@@ -113,10 +123,28 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_PIXELS",
         description="Largest photo, in pixels; checked before decoding.",
     )
+    max_archive_bytes: int = Field(
+        default=100_000_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_ARCHIVE_BYTES",
+        description="Largest zip, in bytes, and the most that the photos in one have unpacked.",
+    )
+    max_archive_entries: int = Field(
+        default=1_000_000,
+        ge=1,
+        alias="FACEBATCH_MAX_ARCHIVE_ENTRIES",
+        description="Entries of one zip, at the most, folders and what is no photo included.",
+    )
+    sources: Annotated[str, AfterValidator(_places)] | None = Field(
+        default=None,
+        alias="FACEBATCH_SOURCES",
+        description="Where sources of jobs may lie besides `sources/<tenant>/` in the photos' "
+        "bucket: places like `s3://bucket/folder/`, separated by spaces.",
+    )
     chunk_items: int = Field(
         default=16,
         ge=1,
-        le=256,
+        le=MAX_CHUNK_ITEMS,
         alias="FACEBATCH_CHUNK_ITEMS",
         description="Photos that a worker takes at once, at the most.",
     )
@@ -154,6 +182,12 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_ATTEMPTS",
         description="Times that a photo may take its worker down before it is set aside.",
     )
+    heartbeat_file: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_HEARTBEAT_FILE",
+        description="File that a worker, the dispatcher or the reconciler touches every second "
+        "while it is well: for whoever watches it. The local stack sets one for each of them.",
+    )
     export_days: int = Field(
         default=7,
         ge=1,
@@ -163,6 +197,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
+    )
+    failpoints_dir: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_FAILPOINTS",
+        description="For tests of facebatch alone: a folder whose files make processes die at "
+        "chosen moments. Leave it unset.",
     )
 
     database_url: PostgresUrl | None = Field(
@@ -188,6 +228,12 @@ class Settings(BaseSettings):
         default=None,
         alias="S3_ENDPOINT_URL",
         description="S3-compatible storage. Unset: the local stack starts its own.",
+    )
+    s3_public_endpoint_url: HttpUrl | None = Field(
+        default=None,
+        alias="S3_PUBLIC_ENDPOINT_URL",
+        description="The same storage as clients reach it, who upload to it directly. Default: "
+        "`S3_ENDPOINT_URL`.",
     )
     s3_bucket: BucketName = Field(
         default="facebatch", alias="S3_BUCKET", description="Bucket of the photos."

@@ -2,16 +2,16 @@
 
 import base64
 import contextlib
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
 from db.errors import (
     ObjectChangedError,
@@ -21,22 +21,29 @@ from db.errors import (
 )
 from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
+from db.writing import StoredObject, Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
-
-PART_BYTES = 5 * 1024 * 1024  # S3's smallest part.
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """What was written."""
+class ListedObject:
+    """An object as a list of its bucket shows it."""
 
     key: str
-    sha256: bytes
+    etag: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadForm:
+    """What a client sends a file with, past us: a multipart POST with these fields before it."""
+
+    url: str
+    fields: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -62,45 +69,32 @@ def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
 
 
 class ObjectStore:
-    """The photos' bucket. Safe to share between threads, not between processes."""
+    """The photos' bucket, and others by name. To be shared by threads, not by processes."""
 
-    def __init__(self, client: "S3Client", reader: Reader, bucket: str) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        reader: Reader,
+        bucket: str,
+        signing: "S3Client | None" = None,
+    ) -> None:
         self._client = client
         self._reader = reader
         self._bucket = bucket
+        self._signing = signing or client
+        """Signs for clients, who may know the server by another address."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Connects with the settings' addresses and keys."""
-        endpoint = settings.s3_endpoint_url.get_secret_value() if settings.s3_endpoint_url else None
-        secret, token = settings.aws_secret_access_key, settings.aws_session_token
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            aws_access_key_id=settings.aws_access_key_id,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            aws_session_token=token.get_secret_value() if token else None,
-            region_name=settings.aws_region,
-            config=Config(
-                # boto3 would sign links in the old way, which is not taken everywhere.
-                signature_version="s3v4",
-                connect_timeout=3,
-                # Together less than half a lease: a bucket that hangs must not look like a worker
-                # that died.
-                read_timeout=10,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                # Loopback has no proxy, whatever the environment says. None: what it says.
-                proxies={} if _is_loopback(endpoint) else None,
-                max_pool_connections=32,
-                # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
-                s3={"addressing_style": "path"},
-                # Photos already are compressed, and have a SHA-256 of ours.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+        endpoint, public = settings.s3_endpoint_url, settings.s3_public_endpoint_url
+        direct = _is_loopback(endpoint.get_secret_value() if endpoint else None)
+        return cls(
+            _client(settings, endpoint),
+            Reader.from_settings(settings, direct=direct),
+            settings.s3_bucket,
+            _client(settings, public) if public else None,
         )
-        reader = Reader.from_settings(settings, direct=_is_loopback(endpoint))
-        return cls(client, reader, settings.s3_bucket)
 
     def ensure_bucket(self) -> None:
         """Creates the bucket where it does not exist."""
@@ -168,13 +162,65 @@ class ObjectStore:
                     return b""  # The span begins where the object has ended.
                 raise
 
+    def head(self, key: str, *, bucket: str | None = None) -> ListedObject:
+        """Size and version of an object; raises what `get` raises."""
+        with _translated(key, foreign=bucket is not None):
+            found = self._client.head_object(Bucket=bucket or self._bucket, Key=key)
+        return ListedObject(key=key, etag=found["ETag"], size_bytes=found["ContentLength"])
+
+    def page(
+        self, prefix: str, *, bucket: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[ListedObject]:
+        """Objects whose keys begin with `prefix`, those behind the key `after`; none at the end.
+
+        The order is the server's own: S3 goes by bytes, others by folders. Raises
+        `ObjectMissingError` where a bucket that is named does not exist, `ObjectDeniedError`,
+        `StorageUnavailableError`.
+        """
+        with _translated(prefix, foreign=bucket is not None):
+            found = self._client.list_objects_v2(
+                Bucket=bucket or self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
+            )
+        return [
+            ListedObject(key=one["Key"], etag=one["ETag"], size_bytes=one["Size"])
+            for one in found.get("Contents", [])
+        ]
+
+    def upload_form(
+        self,
+        key: str,
+        *,
+        size_bytes: int,
+        sha256: bytes | None = None,
+        for_s: int,
+    ) -> UploadForm:
+        """A form that uploads one file of that size to `key`; it can be used for `for_s` seconds.
+
+        With `sha256`, the bucket takes no other bytes. Nothing is asked of the bucket.
+        """
+        fields: dict[str, Any] = {}
+        if sha256 is not None:
+            fields["x-amz-checksum-algorithm"] = "SHA256"
+            fields["x-amz-checksum-sha256"] = base64.b64encode(sha256).decode()
+        made = self._signing.generate_presigned_post(
+            self._bucket,
+            key,
+            Fields=fields,
+            Conditions=[
+                ["content-length-range", size_bytes, size_bytes],
+                *({name: value} for name, value in fields.items()),
+            ],
+            ExpiresIn=for_s,
+        )
+        return UploadForm(url=made["url"], fields=made["fields"])
+
     def put(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         """Streams `chunks` into `key` and returns its SHA-256 and size.
 
         At most two parts of 5 MiB are in memory. Where an error leaves `chunks` or S3, nothing
         is left in the bucket but a part upload that was aborted.
         """
-        writer = _Writer(self._client, self._bucket, key)
+        writer = Writer(self._client, self._bucket, key)
         with _translated(key):
             try:
                 for chunk in chunks:
@@ -186,7 +232,7 @@ class ObjectStore:
 
     def link(self, key: str, *, file_name: str, media_type: str, valid_s: int) -> str:
         """An address from which whoever has it gets the object, for so long, as a download."""
-        return self._client.generate_presigned_url(
+        return self._signing.generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": self._bucket,
@@ -221,77 +267,40 @@ class ObjectStore:
                 )
 
 
+def _client(settings: Settings, url: SecretStr | None) -> "S3Client":
+    """A client for the server at `url`, with the settings' keys."""
+    endpoint = url.get_secret_value() if url else None
+    secret, token = settings.aws_secret_access_key, settings.aws_session_token
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=settings.aws_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        aws_session_token=token.get_secret_value() if token else None,
+        region_name=settings.aws_region,
+        config=Config(
+            connect_timeout=3,
+            # Together less than half a lease: a bucket that hangs must not look like a worker
+            # that died.
+            read_timeout=10,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            # Loopback has no proxy, whatever the environment says. None: what it says.
+            proxies={} if _is_loopback(endpoint) else None,
+            max_pool_connections=32,
+            # What is signed beforehand is otherwise signed in a way that newer regions refuse.
+            signature_version="s3v4",
+            # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
+            s3={"addressing_style": "path"},
+            # Photos already are compressed, and have a SHA-256 of ours.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
 def _is_loopback(endpoint: str | None) -> bool:
     host = urlsplit(endpoint or "").hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Writer:
-    """Writes one object: in one request where it is small, else in parts."""
-
-    def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._key = key
-        self._hash = hashlib.sha256()
-        self._size_bytes = 0
-        self._buffer = bytearray()
-        self._upload_id: str | None = None
-        self._parts: list[CompletedPartTypeDef] = []
-
-    def write(self, chunk: bytes) -> None:
-        self._hash.update(chunk)
-        self._size_bytes += len(chunk)
-        self._buffer += chunk
-        while len(self._buffer) > PART_BYTES:
-            self._send_part(bytes(self._buffer[:PART_BYTES]))
-            del self._buffer[:PART_BYTES]
-
-    def finish(self) -> StoredObject:
-        sha256 = self._hash.digest()
-        if self._upload_id is None:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=bytes(self._buffer),
-                ChecksumSHA256=base64.b64encode(sha256).decode(),
-            )
-        else:
-            self._send_part(bytes(self._buffer))
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )
-        return StoredObject(key=self._key, sha256=sha256, size_bytes=self._size_bytes)
-
-    def abort(self) -> None:
-        if self._upload_id is None:
-            return
-        # The error that brought us here matters more; the reconciler aborts what stays.
-        with contextlib.suppress(ClientError, BotoCoreError):
-            self._client.abort_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
-            )
-
-    def _send_part(self, body: bytes) -> None:
-        if self._upload_id is None:
-            started = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, ChecksumAlgorithm="SHA256"
-            )
-            self._upload_id = started["UploadId"]
-        number = len(self._parts) + 1
-        checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        sent = self._client.upload_part(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=self._upload_id,
-            PartNumber=number,
-            Body=body,
-            ChecksumSHA256=checksum,
-        )
-        self._parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum})

@@ -1,13 +1,14 @@
-"""Uploads: what a request is sending, so that nothing it leaves behind stays in the bucket."""
+"""Uploads: what is on its way to us, so that nothing it leaves behind stays in the bucket."""
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.errors import UnavailableError
+from db.errors import UnavailableError, UploadNotFoundError
 from db.ids import new_id
 from db.models import DoomedObject, Upload
 
@@ -18,19 +19,56 @@ class UploadExpiredError(UnavailableError):
     code = "upload_expired"
 
 
-def begin_upload(session: Session, tenant_id: int) -> uuid.UUID:
+REQUEST_AGE = dt.timedelta(hours=1)
+"""An upload whose request did not commit in so long is given up, unless it was prolonged."""
+FORMS_AGE = dt.timedelta(hours=1)
+"""So long a client may begin to send a file with a form."""
+DIRECT_AGE = dt.timedelta(hours=24)
+"""So long an upload by forms is kept: the largest files have arrived by then, and are named."""
+
+
+def begin_upload(
+    session: Session, tenant_id: int, *, kept_for: dt.timedelta | None = None
+) -> uuid.UUID:
     """Announces objects below `<id>/`, before the first is sent; the caller commits."""
-    upload = Upload(id=new_id(), tenant_id=tenant_id)
+    expires_at = None if kept_for is None else func.now() + kept_for
+    upload = Upload(id=new_id(), tenant_id=tenant_id, expires_at=expires_at)
     session.add(upload)
     session.flush()
     return upload.id
+
+
+def prolong_upload(session: Session, upload_id: uuid.UUID) -> None:
+    """Keeps an upload whose request is still at it; raises `UploadExpiredError`."""
+    prolonged = session.scalars(
+        update(Upload)
+        .where(Upload.id == upload_id)
+        .values(expires_at=func.now() + REQUEST_AGE)
+        .returning(Upload.id)
+    ).all()
+    if not prolonged:
+        raise _expired()
+
+
+def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
+    """Sees to it that the upload is not given up before the commit.
+
+    What is committed of it is not swept either. Raises `UploadNotFoundError`.
+    """
+    query = select(Upload.id).where(Upload.tenant_id == tenant_id, Upload.id == upload_id)
+    if session.scalars(query.with_for_update()).one_or_none() is None:
+        raise UploadNotFoundError("there is no such upload, or it was given up; send it again")
 
 
 def end_upload(session: Session, upload_id: uuid.UUID) -> None:
     """Ends the upload in the transaction that commits its photos; raises `UploadExpiredError`."""
     gone = session.scalars(delete(Upload).where(Upload.id == upload_id).returning(Upload.id)).all()
     if not gone:
-        raise UploadExpiredError("the upload took too long and was given up; send it again")
+        raise _expired()
+
+
+def _expired() -> UploadExpiredError:
+    return UploadExpiredError("the upload took too long and was given up; send it again")
 
 
 def abandon_upload(

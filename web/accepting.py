@@ -10,7 +10,9 @@ import structlog
 from flask import Request
 
 from db.errors import UnavailableError
+from db.failpoints import Failpoint, reached
 from db.session import Session, transaction
+from db.sources import NewArchive
 from db.uploads import abandon_upload, begin_upload, end_upload
 from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
@@ -19,10 +21,12 @@ from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooMany
 from web.incoming import FieldPart, FilePart, read_parts
 from web.patience import sending
 from web.services import Services
+from web.uploading import archive_chunks
 
 log = structlog.get_logger()
 MAX_PHOTOS = 1000
 """Photos in one request. A larger job is opened first and gets its photos bit by bit."""
+MAX_ARCHIVES = 16
 MAX_FIELDS = 20
 MAX_FIELD_NAME_CHARS = 100
 
@@ -35,6 +39,8 @@ class Received:
     fields: dict[str, str]
     photos: tuple[NewItem, ...]
     """Those that are empty or too large carry an error and have no object."""
+    archives: tuple[NewArchive, ...] = ()
+    """Zips, of which nothing has been read."""
 
     @property
     def options(self) -> dict[str, str]:
@@ -44,13 +50,19 @@ class Received:
     def settle(self, session: Session) -> None:
         """Ends the upload, in the transaction that commits its photos."""
         end_upload(session, self.upload_id)
+        reached(Failpoint.ACCEPT_UNCOMMITTED)
 
 
 @contextlib.contextmanager
 def received(
-    services: Services, request: Request, *, photo_field: str, named: bool = False
+    services: Services,
+    request: Request,
+    *,
+    photo_field: str,
+    archive_field: str | None = None,
+    named: bool = False,
 ) -> Iterator[Received]:
-    """Streams the request's photos into the bucket.
+    """Streams the request's photos into the bucket, and zips where there is a field for them.
 
     Where they must be `named`, one that comes without a file name is refused; else it is called
     "photo". The caller commits them inside the context, with `Received.settle`. Where anything is
@@ -62,9 +74,16 @@ def received(
             upload_id = begin_upload(session, services.tenant_id)
         keys = until_settled.enter_context(_or_abandoned(services, upload_id))
         parts = _named(read_parts(request)) if named else read_parts(request)
-        fields, photos = _read(services, parts, photo_field, _new_key(upload_id, keys))
+        reader = _Reader(services, upload_id, _new_key(upload_id, keys))
+        reader.read(parts, photo_field, archive_field)
         until_read.close()
-        yield Received(upload_id=upload_id, fields=fields, photos=tuple(photos))
+        yield Received(
+            upload_id=upload_id,
+            fields=reader.fields,
+            photos=tuple(reader.photos),
+            archives=tuple(reader.archives),
+        )
+        reached(Failpoint.ACCEPTED)
 
 
 def checked_file_name(name: str) -> str:
@@ -89,41 +108,74 @@ def _new_key(upload_id: uuid.UUID, keys: list[str]) -> Callable[[], str]:
     return new_key
 
 
-def _read(
-    services: Services,
-    parts: Iterable[FieldPart | FilePart],
-    photo_field: str,
-    new_key: Callable[[], str],
-) -> tuple[dict[str, str], list[NewItem]]:
-    fields: dict[str, str] = {}
-    photos: list[NewItem] = []
-    for part in parts:
-        if len(part.name) > MAX_FIELD_NAME_CHARS:
-            raise InvalidRequestError(
-                f"a form field's name has more than {MAX_FIELD_NAME_CHARS} characters"
-            )
-        if isinstance(part, FieldPart):
-            if part.name == photo_field:
+class _Reader:
+    """Takes the parts of a request apart."""
+
+    def __init__(
+        self, services: Services, upload_id: uuid.UUID, new_key: Callable[[], str]
+    ) -> None:
+        self._services = services
+        self._upload_id = upload_id
+        self._new_key = new_key
+        self.fields: dict[str, str] = {}
+        self.photos: list[NewItem] = []
+        self.archives: list[NewArchive] = []
+
+    def read(
+        self,
+        parts: Iterable[FieldPart | FilePart],
+        photo_field: str,
+        archive_field: str | None,
+    ) -> None:
+        for part in parts:
+            if len(part.name) > MAX_FIELD_NAME_CHARS:
                 raise InvalidRequestError(
-                    f"'{photo_field}' must be a file (curl: -F {photo_field}=@FILE)"
+                    f"a form field's name has more than {MAX_FIELD_NAME_CHARS} characters"
                 )
-            _add_field(fields, part)
-            continue
-        if part.name != photo_field:
-            raise InvalidRequestError(
-                f"files are taken as form field '{photo_field}', and one came as '{part.name}'"
+            if isinstance(part, FieldPart):
+                if part.name in {photo_field, archive_field}:
+                    raise InvalidRequestError(
+                        f"'{part.name}' must be a file (curl: -F {part.name}=@FILE)"
+                    )
+                _add_field(self.fields, part)
+            elif part.name == photo_field:
+                self._add_photo(part)
+            elif part.name == archive_field:
+                self._add_archive(part)
+            else:
+                raise InvalidRequestError(
+                    f"files are taken as form field '{photo_field}', and one came as '{part.name}'"
+                )
+        if not self.photos and not self.archives:
+            raise NoPhotoError(
+                f"the request brings no photo; send one or more as form field '{photo_field}'"
             )
-        if len(photos) >= MAX_PHOTOS:
+
+    def _add_photo(self, part: FilePart) -> None:
+        if len(self.photos) >= MAX_PHOTOS:
             raise TooManyPhotosError(
                 f"a request may bring {MAX_PHOTOS} photos; open a job and add them in parts"
             )
-        if (photo := _photo(services, part, new_key)) is not None:
-            photos.append(photo)
-    if not photos:
-        raise NoPhotoError(
-            f"the request brings no photo; send one or more as form field '{photo_field}'"
+        if (photo := _photo(self._services, part, self._new_key)) is not None:
+            self.photos.append(photo)
+
+    def _add_archive(self, part: FilePart) -> None:
+        if len(self.archives) >= MAX_ARCHIVES:
+            raise TooManyPhotosError(
+                f"a request may bring {MAX_ARCHIVES} archives; open a job and add them in parts"
+            )
+        first = next(part.chunks, None)
+        if first is None:
+            if part.filename:
+                raise NoPhotoError("the archive is empty; send the zip's bytes")
+            return  # What a browser sends for a file control that was left alone.
+        chunks = archive_chunks(
+            self._services, self._upload_id, itertools.chain([first], part.chunks)
         )
-    return fields, photos
+        stored = self._services.store.put(self._new_key(), chunks)
+        self.archives.append(
+            NewArchive(object_key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+        )
 
 
 def _add_field(fields: dict[str, str], part: FieldPart) -> None:
@@ -158,6 +210,7 @@ def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> Ne
             raise EmptyFileError("the file is empty; send the photo's bytes")
         chunks = _limited(itertools.chain([first], part.chunks), services.settings.max_upload_bytes)
         stored = services.store.put(new_key(), chunks)
+        reached(Failpoint.PHOTO_STORED)
     except PhotoError as exc:
         return NewItem(name=name, error_code=exc.code, error_detail=str(exc))
     return NewItem(

@@ -12,7 +12,7 @@ from flask_openapi3.openapi import OpenAPI
 from db.settings import Settings
 from web import openapi, origins, problems
 from web.incoming import ApiRequest
-from web.routes import classic, exports, galleries, jobs, subjects
+from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads
 from web.schemas.base import ProblemOut
 from web.services import EXTENSION, Services
 
@@ -61,7 +61,11 @@ def create_app(settings: Settings) -> Api:
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
-    openapi.describe(app, galleries.api, subjects.api, jobs.api, exports.api, classic.api)
+    openapi.describe(
+        app,
+        *(galleries.api, subjects.api, jobs.api, sources.api, uploads.api, exports.api),
+        classic.api,
+    )
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     app.before_request(_begin)

@@ -11,10 +11,13 @@ from pydantic import BaseModel
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
+from web.schemas.sources import SourcedJobIn, SourceIn
+from web.schemas.uploads import UploadedPhotosIn
 
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
 JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Prefer: wait=N`.")
+SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
@@ -29,37 +32,53 @@ def problems(*statuses: int) -> dict[str | int, Any]:
     return {status: {"content": content} for status in statuses}
 
 
-def photos_body(*, field: str = "photos", **fields: dict[str, Any]) -> dict[str, Any]:
-    """A multipart body that brings photos (or one) and further form fields."""
-    photo = {"type": "array", "items": PHOTO, "minItems": 1} if field == "photos" else PHOTO
+def photos_body(
+    *, field: str = "photos", archives: bool = False, **fields: dict[str, Any]
+) -> dict[str, Any]:
+    """A multipart body that brings photos (or one) and further form fields.
+
+    With `archives`, zips may come beside the photos or in place of them.
+    """
+    photos = {"type": "array", "items": PHOTO}
+    files = {field: photos if field == "photos" else PHOTO}
+    if archives:
+        files["archive"] = photos
     schema = {
         "type": "object",
-        "properties": {**fields, field: photo},
-        "required": [field, *(name for name in fields if name == "name")],
+        "properties": {**fields, **files},
+        "required": [
+            *([] if archives else [field]),
+            *(name for name in fields if name == "name"),
+        ],
     }
     return {"content": {"multipart/form-data": {"schema": schema}}, "required": True}
 
 
 def job_body() -> dict[str, Any]:
-    """Photos with what to do in form fields, or JSON for a job that gets its photos later."""
+    """Photos with what to do in form fields, or JSON for a job whose photos are elsewhere."""
     wanted = JobIn.model_json_schema(ref_template=_REF + "{model}")
     # Written out, because the page to try it shows no fields of a schema that refers to another.
     fields = wanted["properties"]
     # The page would send each default, and most kinds of jobs refuse most fields.
     for field in fields.values():
         field.pop("default", None)
-    body = photos_body(**fields)
+    body = photos_body(archives=True, **fields)
     body["content"]["multipart/form-data"]["schema"]["required"] += wanted["required"]
-    body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{JobIn.__name__}"}}
+    body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{SourcedJobIn.__name__}"}}
     return body
 
 
+def source_body() -> dict[str, Any]:
+    """A source, of whichever kind."""
+    schema = {"$ref": f"{_REF}{SourceIn.__name__}"}
+    return {"content": {"application/json": {"schema": schema}}, "required": True}
+
+
 def added_body() -> dict[str, Any]:
-    """Photos, or their hashes."""
-    body = photos_body()
-    body["content"]["application/json"] = {
-        "schema": {"$ref": f"{_REF}{KnownPhotosIn.__name__}"},
-    }
+    """Photos and zips of them, or photos' hashes, or what was uploaded of them."""
+    body = photos_body(archives=True)
+    kinds = [{"$ref": f"{_REF}{one.__name__}"} for one in (KnownPhotosIn, UploadedPhotosIn)]
+    body["content"]["application/json"] = {"schema": {"oneOf": kinds}}
     return body
 
 
@@ -67,7 +86,7 @@ def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
     """Registers the routes, and the schemas that no signature mentions."""
     for blueprint in blueprints:
         app.register_api(blueprint)
-    for model in (JobIn, KnownPhotosIn, ProblemOut):
+    for model in (JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut):
         _add_schema(app, model)
 
 

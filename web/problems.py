@@ -11,10 +11,12 @@ from werkzeug.exceptions import HTTPException
 from db.errors import (
     ConflictError,
     NotFoundError,
+    SourceNotAllowedError,
     SubjectNotAllowedError,
     SubjectRequiredError,
     UnavailableError,
 )
+from pipeline.archives.errors import ArchiveTooLargeError
 from pipeline.errors import (
     EngineUnknownError,
     FaceBatchError,
@@ -41,8 +43,10 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (TargetUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectRequiredError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SourceNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (EngineUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (ArchiveTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 # What Flask and Werkzeug refuse by themselves.

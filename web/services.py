@@ -5,6 +5,7 @@ from functools import cached_property
 import redis
 from flask import current_app
 
+from db.allowed import Places
 from db.session import Database, make_database, ping, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -29,6 +30,11 @@ class Services:
     def store(self) -> ObjectStore:
         """The photos' bucket."""
         return ObjectStore.from_settings(self.settings)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the tenant's sources may lie."""
+        return Places.of(self.settings, LOCAL_TENANT)
 
     @cached_property
     def redis(self) -> "redis.Redis":

@@ -1,8 +1,13 @@
 """Submissions: received photos become a job in one transaction."""
 
-from db import accept, jobs
+import uuid
+from collections.abc import Sequence
+
+from db import accept, jobs, sources
 from db.session import Session, retried
-from db.views import JobView, NewJob
+from db.sources import NewSource
+from db.states import SourceKind
+from db.views import JobView, NewItem, NewJob
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
 from web.schemas.jobs import JobIn
@@ -15,12 +20,27 @@ def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     def work(session: Session) -> JobView:
         accept.hold_known_photos(session, services.tenant_id, arrived.photos)
         job_id = jobs.create_job(session, services.tenant_id, new)
-        accept.add_items(session, services.tenant_id, job_id, arrived.photos)
+        add_arrived(session, services, job_id, arrived, arrived.photos)
         jobs.seal_job(session, services.tenant_id, job_id)
         arrived.settle(session)
         return jobs.get_job(session, services.tenant_id, job_id)
 
     return retried(services.database, work)
+
+
+def add_arrived(
+    session: Session,
+    services: Services,
+    job_id: uuid.UUID,
+    arrived: Received,
+    photos: Sequence[NewItem],
+) -> None:
+    """Adds what a request has brought to a job: its `photos`, and its archives as sources."""
+    if photos:
+        accept.add_items(session, services.tenant_id, job_id, photos)
+    for archive in arrived.archives:
+        new = NewSource(kind=SourceKind.ARCHIVE, archive=archive)
+        sources.add_source(session, services.tenant_id, job_id, new)
 
 
 def new_job(wanted: JobIn) -> NewJob:

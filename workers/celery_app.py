@@ -8,6 +8,7 @@ from workers.transport import use_transport
 
 QUEUE = "facebatch"
 PROCESS_CHUNK = "facebatch.process_chunk"
+LIST_SOURCE = "facebatch.list_source"
 WRITE_EXPORT = "facebatch.write_export"
 EXPORT_LIMIT_S = 24 * 3600
 """A million photos take minutes; each page of them keeps the lease, so nobody waits for this."""
@@ -49,10 +50,6 @@ def make_celery(settings: Settings) -> Celery:
         # let Redis repeat itself (a photo that kills its worker would run for ever).
         task_acks_late=False,
         worker_prefetch_multiplier=1,
-        # A photo that hangs would keep its process for ever. Its lease runs out in any case; this
-        # gives the process back. No honest chunk takes so long, nor does any a second time: photos
-        # that ran before travel alone.
-        task_time_limit=4 * settings.lease_s,
         # Redis may come and go for as long as it likes.
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
@@ -74,6 +71,11 @@ def make_celery(settings: Settings) -> Celery:
 def send_chunk(app: Celery, item_ids: list[int]) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
     app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+
+
+def send_source(app: Celery, source_id: str) -> None:
+    """Tells the workers of a source to be listed; raises what `send_chunk` raises."""
+    app.send_task(LIST_SOURCE, args=[source_id], exchange="", routing_key=QUEUE, retry=False)
 
 
 def send_export(app: Celery, export_id: str) -> None:

@@ -1,6 +1,6 @@
 """What a worker process holds from its first to its last task."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import structlog
@@ -11,6 +11,7 @@ from db.storage import ObjectStore
 from pipeline.errors import FaceBatchError
 from pipeline.loader import load_engine
 from pipeline.specs import DEFAULT_ENGINE
+from workers.board import Board, Slot
 from workers.memory import return_free_memory, return_large_blocks
 
 log = structlog.get_logger()
@@ -23,14 +24,17 @@ class WorkerContext:
     settings: Settings
     database: Database
     store: ObjectStore
+    slot: Slot = field(default_factory=lambda: Board(processes=1).slot(0))
+    """Where the process says what it holds; one of its own where nobody else looks."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, slot: Slot | None = None) -> Self:
         """Connects lazily, and loads the default engine's models now rather than at a photo."""
         return_large_blocks()
         _load_default_engine(settings)
         return_free_memory()
         return cls(
+            slot=slot or Board(processes=1).slot(0),
             settings=settings,
             # One thread computes, one fetches; the third is for the moment of a reconnect.
             database=make_database(settings.database or "", pool_size=2, max_overflow=1),

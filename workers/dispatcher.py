@@ -4,6 +4,8 @@ Several may run at once; each item is sent by one of them.
 """
 
 import sys
+import uuid
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -11,11 +13,13 @@ from kombu.exceptions import OperationalError
 
 from db.errors import UnavailableError
 from db.exports.queue import dispatch_exports, unsend_exports
+from db.failpoints import Failpoint, reached
 from db.ledger import dispatch, unsend
 from db.nudge import Listener
-from db.session import Database, make_database, transaction
+from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
-from workers.celery_app import make_celery, send_chunk, send_export
+from db.source_queue import dispatch_sources, unsend_sources
+from workers.celery_app import make_celery, send_chunk, send_export, send_source
 from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
@@ -39,6 +43,7 @@ class Dispatcher:
 
         Raises `UnavailableError`. Where Redis is away, the items that were not sent stay due.
         """
+        sources = self._send_sources()
         with transaction(self._database) as session:
             chunks = dispatch(
                 session,
@@ -46,25 +51,41 @@ class Dispatcher:
                 chunks_in_flight=self._settings.chunks_in_flight,
                 workers=self._settings.worker_processes,
             )
+        if chunks:
+            reached(Failpoint.DISPATCH_COMMITTED)
         for position, chunk in enumerate(chunks):
             try:
                 send_chunk(self._celery, chunk)
             except (OperationalError, OSError) as exc:
                 self._take_back([item for unsent in chunks[position:] for item in unsent])
                 raise QueueUnavailableError("the queue does not answer") from exc
-        return len(chunks) + self._send_exports()
+            reached(Failpoint.CHUNK_PUBLISHED)
+        return len(chunks) + sources + self._send_exports()
+
+    def _send_sources(self) -> int:
+        """Sends sources to be listed: photos come of them, so they go before photos."""
+        return self._send_others(dispatch_sources, send_source, unsend_sources)
 
     def _send_exports(self) -> int:
-        """Sends exports to be written: half of the workers may be at it, the others do photos."""
+        """Sends exports to be written."""
+        return self._send_others(dispatch_exports, send_export, unsend_exports)
+
+    def _send_others(
+        self,
+        dispatch_others: Callable[..., list[uuid.UUID]],
+        send: Callable[[Celery, str], None],
+        unsend_others: Callable[[Session, list[uuid.UUID]], None],
+    ) -> int:
+        """Sends what is no photo: half of the workers may be at it, the others do photos."""
         in_flight = max(1, self._settings.worker_processes // 2)
         with transaction(self._database) as session:
-            due = dispatch_exports(session, in_flight=in_flight)
-        for position, export_id in enumerate(due):
+            due = dispatch_others(session, in_flight=in_flight)
+        for position, one in enumerate(due):
             try:
-                send_export(self._celery, str(export_id))
+                send(self._celery, str(one))
             except (OperationalError, OSError) as exc:
                 with transaction(self._database) as session:
-                    unsend_exports(session, due[position:])
+                    unsend_others(session, due[position:])
                 raise QueueUnavailableError("the queue does not answer") from exc
         return len(due)
 

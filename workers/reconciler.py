@@ -11,10 +11,11 @@ from typing import TypeVar
 import redis
 import structlog
 
-from db import erase, ledger, nudge
+from db import erase, ledger, nudge, source_queue
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
+from db.failpoints import Failpoint, reached
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -26,10 +27,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 SURELY_LOST_S = 120.0
 """A chunk that nobody claimed for so long is sent again even while the queue has others in it."""
-UPLOAD_AGE = dt.timedelta(hours=1)
-"""An upload that did not commit in so long is given up: it no longer can."""
 SETTLED_AGE = dt.timedelta(hours=1)
-"""So long after that its folder is swept: by then its last object has arrived, or never will."""
+"""So long after an upload was given up its folder is swept: by then its last object has arrived,
+or never will."""
 DELETED_AT_ONCE = 100
 """Objects whose deletion is noted together."""
 OPEN_JOB_AGE = dt.timedelta(hours=24)
@@ -50,17 +50,17 @@ class Reconciler:
         steps: dict[str, Callable[[], int]] = {
             "items_set_aside": lambda: self._committed(self._set_aside),
             "leases_expired": lambda: self._committed(self._requeue_expired),
-            "exports_set_aside": lambda: self._committed(self._set_aside_exports),
-            "export_leases_expired": lambda: self._committed(self._requeue_expired_exports),
+            "sources_set_aside": lambda: self._set_aside_others(source_queue.set_aside_sources),
+            "source_leases_expired": lambda: self._requeue(source_queue.requeue_expired_sources),
+            "exports_set_aside": lambda: self._set_aside_others(exports.set_aside_exports),
+            "export_leases_expired": lambda: self._requeue(exports.requeue_expired_exports),
             "exports_expired": lambda: self._committed(drop_expired_exports),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
             ),
             "jobs_deleted": lambda: self._committed(erase.delete_overdue_jobs),
-            "uploads_given_up": lambda: self._committed(
-                lambda session: erase.give_up_uploads(session, UPLOAD_AGE)
-            ),
+            "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "objects_deleted": self._delete_doomed,
             "folders_swept": self._sweep_folders,
         }
@@ -72,6 +72,7 @@ class Reconciler:
                 continue
             if count:
                 log.warning(event, count=count)
+                reached(Failpoint.RECONCILER_STEP, event)
 
     def _committed(self, step: Callable[[Session], T]) -> T:
         """What `step` returns, once its transaction is committed."""
@@ -87,21 +88,25 @@ class Reconciler:
             nudge.notify(session)
         return len(requeued)
 
-    def _set_aside_exports(self, session: Session) -> int:
-        return exports.set_aside_exports(session, max_attempts=self._settings.max_attempts)
-
-    def _requeue_expired_exports(self, session: Session) -> int:
+    def _set_aside_others(self, set_aside: Callable[..., int]) -> int:
         max_attempts = self._settings.max_attempts
-        expired = exports.requeue_expired_exports(session, max_attempts=max_attempts)
-        if expired:
-            nudge.notify(session)
-        return expired
+        return self._committed(lambda session: set_aside(session, max_attempts=max_attempts))
+
+    def _requeue(self, requeue_expired: Callable[..., int]) -> int:
+        def requeue(session: Session) -> int:
+            expired = requeue_expired(session, max_attempts=self._settings.max_attempts)
+            if expired:
+                nudge.notify(session)
+            return expired
+
+        return self._committed(requeue)
 
     def _resend_stale(self) -> int:
         after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
 
         def resend(session: Session) -> int:
             stale = len(ledger.resend_stale(session, after_s=after_s))
+            stale += source_queue.resend_stale_sources(session, after_s=after_s)
             stale += exports.resend_stale_exports(session, after_s=after_s)
             if stale:
                 nudge.notify(session)
@@ -125,6 +130,7 @@ class Reconciler:
         for start in range(0, len(keys), DELETED_AT_ONCE):
             some = keys[start : start + DELETED_AT_ONCE]
             self._store.delete(some)
+            reached(Failpoint.OBJECTS_DELETED)
             self._forget(some)
         return len(keys)
 

@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -78,6 +79,13 @@ def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
         for name in ("dispatcher", "reconciler")
     ]
     return [worker, *loops]
+
+
+def watched(part: Part, home: Home) -> Part:
+    """The part, as one that touches a file while it is well."""
+    file = home.heartbeat(part.name)
+    environ = {**part.environ, "FACEBATCH_HEARTBEAT_FILE": str(file)}
+    return replace(part, heartbeat=file, environ=environ)
 
 
 def web_part(environ: Mapping[str, str], port: int) -> Part:

@@ -40,6 +40,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def heartbeats(self) -> Path:
+        """A file for each part that is watched, which touches it while it is well."""
+        return self.path / "heartbeats"
+
+    @property
     def postgres(self) -> Path:
         """PostgreSQL's folder; the database is in `data` below it."""
         return self.path / "postgres"
@@ -73,6 +78,10 @@ class Home:
         """The log of the part `name`."""
         return self.logs / f"{name}.log"
 
+    def heartbeat(self, name: str) -> Path:
+        """The file that the part `name` touches."""
+        return self.heartbeats / name
+
 
 def home_of(settings: Settings) -> Path:
     """The home folder that `settings` name, whether it exists or not."""
@@ -85,7 +94,7 @@ def open_home(path: Path) -> Home:
         path.mkdir(mode=_home_mode(), parents=True, exist_ok=True)
         home = Home(path.resolve())
         _claim(home)
-        for folder in (home.secrets, home.logs):
+        for folder in (home.secrets, home.logs, home.heartbeats):
             folder.mkdir(mode=0o700, exist_ok=True)
     return home
 

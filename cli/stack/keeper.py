@@ -67,6 +67,8 @@ class Keeper:
         self._process_id: ProcessId | None = None
         self._failures = 0
         self._since = 0.0
+        self._beat_ns = 0
+        self._beat_at = 0.0
 
     @property
     def process_id(self) -> ProcessId | None:
@@ -89,6 +91,8 @@ class Keeper:
             self._mourn(f"it ended with status {self._process.returncode}")
         elif self.state is PartState.STARTING:
             self._look_whether_ready(now)
+        elif self._is_silent(now):
+            self._mourn(f"it gave no sign of life for {self.part.silence_limit_s:.0f} s")
         elif self.state is PartState.RUNNING and now > self._since + STEADY_S:
             self._failures = 0
 
@@ -142,6 +146,10 @@ class Keeper:
 
     def _spawn(self) -> None:
         self.part.prepare()
+        if self.part.heartbeat is not None:
+            # So that one is missed that hangs before its first beat.
+            with contextlib.suppress(OSError):
+                self.part.heartbeat.touch()
         with _appending(self._log) as log:
             try:
                 self._process = subprocess.Popen(
@@ -179,11 +187,23 @@ class Keeper:
         if self._process and self.part.is_ready(self._process.pid):
             self.state = PartState.RUNNING
             self.was_ready = True
-            self._since = now
+            self._since = self._beat_at = now
         elif now > self._since + self.part.start_limit_s:
             # Starting it again would only double the wait.
             self._failures = FIRST_TRIES
             self._mourn(f"it was not ready after {self.part.start_limit_s:.0f} s")
+
+    def _is_silent(self, now: float) -> bool:
+        """Whether its file stands still. That is told by our own clock, which nobody sets."""
+        if self.state is not PartState.RUNNING or self.part.heartbeat is None:
+            return False
+        try:
+            beat_ns = self.part.heartbeat.stat().st_mtime_ns
+        except OSError:
+            return False  # The disk was full when it was to be made.
+        if beat_ns != self._beat_ns:
+            self._beat_ns, self._beat_at = beat_ns, now
+        return now > self._beat_at + self.part.silence_limit_s
 
     def _mourn(self, trouble: str) -> None:
         """Puts the next start off; gives up a part that never worked."""

@@ -37,6 +37,10 @@ class Part:
     """A process that is not ready after this long is taken for stuck."""
     stop_limit_s: float = 15.0
     """A process that does not stop within this long is killed."""
+    heartbeat: Path | None = None
+    """The file that the process touches while it is well, where it is one that does."""
+    silence_limit_s: float = 30.0
+    """A process that has not touched it for this long hangs, and is started again."""
 
 
 def bare_environ(home: Path, *, user_home: Path | None = None) -> dict[str, str]:

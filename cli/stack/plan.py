@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from cli.stack import valkey
-from cli.stack.app_parts import part_environ, preparation, web_part, worker_parts
+from cli.stack.app_parts import part_environ, preparation, watched, web_part, worker_parts
 from cli.stack.errors import StackError
 from cli.stack.home import Home
 from cli.stack.parts import Part
@@ -46,7 +46,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         stores=tuple(stores),
         external=tuple(_external(settings)),
         preparation=preparation(environ),
-        workers=tuple(worker_parts(settings, environ)),
+        workers=tuple(watched(part, home) for part in worker_parts(settings, environ)),
         web=web_part(environ, port),
         api_url=f"http://{LOOPBACK}:{port}",
     )

@@ -16,7 +16,7 @@ from db.ids import new_id
 from db.jobs import get_job, lock_job
 from db.models import Export
 from db.states import ExportFormat, ExportState
-from db.storage import StoredObject
+from db.writing import StoredObject
 
 MAX_EXPORTS = 20
 """Of one job, at a time."""

@@ -4,10 +4,20 @@ from db.models.base import Base
 from db.models.exports import Export
 from db.models.jobs import Candidate, Event, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
-from db.models.photos import Archive, DoomedObject, Embedding, Extraction, Face, Photo, Upload
+from db.models.photos import (
+    Archive,
+    ArchiveCopy,
+    DoomedObject,
+    Embedding,
+    Extraction,
+    Face,
+    Photo,
+    Upload,
+)
 
 __all__ = [
     "Archive",
+    "ArchiveCopy",
     "Base",
     "Candidate",
     "DoomedObject",

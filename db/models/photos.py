@@ -1,5 +1,6 @@
 """Photos, the objects in which they lie, and what was found in them."""
 
+import datetime as dt
 import uuid
 
 from pgvector.sqlalchemy import Vector
@@ -20,7 +21,7 @@ from db.models.base import Base
 
 
 class Upload(Base):
-    """A request that is sending objects below `<id>/`. The row goes when its photos are committed.
+    """Objects on their way to us, below `<id>/`. The row goes when its photos are committed.
 
     One that stays behind tells the reconciler where orphaned objects lie.
     """
@@ -30,6 +31,8 @@ class Upload(Base):
     id: Mapped[UuidId]
     tenant_id: Mapped[TenantId]
     created_at: Mapped[Created] = mapped_column(index=True)
+    expires_at: Mapped[dt.datetime | None]
+    """When it is given up; None: when it is so old that no request takes so long."""
 
 
 class Archive(Base):
@@ -42,7 +45,27 @@ class Archive(Base):
     tenant_id: Mapped[TenantId]
     object_key: Mapped[str] = mapped_column(unique=True)
     size_bytes: Mapped[int]
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """None where it was sent past us."""
     created_at: Mapped[Created]
+
+
+class ArchiveCopy(Base):
+    """That an archive holds the bytes of a photo which lies elsewhere as well.
+
+    Where the photo is erased, so are those.
+    """
+
+    __tablename__ = "archive_copy"
+    __table_args__ = (
+        belongs_to("archive", "archive_id", "CASCADE"),
+        belongs_to("photo", "photo_id", "CASCADE"),
+        Index(None, "archive_id"),
+    )
+
+    photo_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    archive_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
 
 
 class Photo(Base):

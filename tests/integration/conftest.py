@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -9,10 +10,13 @@ import redis
 from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
 from pydantic import SecretStr
+from source_kit import Lister
+from worker_kit import StartWorker, starting
 
 from db.prepare import migrate
 from db.session import Database, make_database, transaction
 from db.settings import Settings
+from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
 from pipeline.specs import DEFAULT_ENGINE
 from web.app import create_app
@@ -112,3 +116,16 @@ def queue(settings: Settings) -> Iterator[redis.Redis]:
     yield client
     client.flushall()
     client.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts real Celery workers, of one process unless told otherwise."""
+    with starting(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def lister(kit: Kit, settings: Settings) -> Lister:
+    """The owner, with sources in the bucket."""
+    return Lister(kit=kit, settings=settings, store=ObjectStore.from_settings(settings))

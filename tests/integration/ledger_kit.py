@@ -95,8 +95,9 @@ class Kit:
             return claim(session, ids, lease_s=lease_s, max_attempts=MAX_ATTEMPTS)
 
     def claim_all(self, *, lease_s: float = LEASE_S) -> list[Claim]:
-        ids = [item_id for chunk in self.dispatch() for item_id in chunk]
-        return self.claim(ids, lease_s=lease_s)
+        """Whatever is due, chunk by chunk, as workers do."""
+        claims = [self.claim(chunk, lease_s=lease_s) for chunk in self.dispatch()]
+        return sorted((one for some in claims for one in some), key=lambda one: one.item_id)
 
     def record(self, *outcomes: Outcome) -> set[int]:
         with transaction(self.database) as session:

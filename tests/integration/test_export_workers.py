@@ -26,7 +26,8 @@ from cli.stack.app_parts import settings_environ
 from db.exports.queue import LostExportError, dispatch_exports, finish_export
 from db.session import transaction
 from db.settings import Settings
-from db.storage import ObjectStore, StoredObject
+from db.storage import ObjectStore
+from db.writing import StoredObject
 from workers import reconciler
 from workers.celery_app import QUEUE, WRITE_EXPORT, make_celery
 from workers.context import WorkerContext

@@ -189,7 +189,10 @@ def test_an_item_that_kills_its_workers_is_set_aside(kit: Kit) -> None:
         assert len(ledger.set_aside(session, max_attempts=3)) == 1
         (row,) = results.job_items(session, kit.tenant_id, job_id)
     assert (row.state, row.error_code) == (ItemState.FAILED, "worker_lost")
-    assert row.error_detail == "the photo was given up: its worker died 3 times over it"
+    assert row.error_detail == (
+        "the photo was given up: its worker was lost 3 times over it; the last time: "
+        "no sign of life until its lease ran out"
+    )
     assert (kit.view(job_id).state, kit.view(job_id).n_failed) == (JobState.FAILED, 1)
 
 

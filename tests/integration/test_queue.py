@@ -1,28 +1,23 @@
 """The queue carries hints: whatever happens to Redis, every photo is done, and done once."""
 
 import contextlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
-from api_kit import image
 from kombu import Consumer
 from ledger_kit import Kit, item
 from pydantic import SecretStr
 from sqlalchemy import text
+from worker_kit import PATIENCE_S, StartWorker, photos, rows, wait_until
 
 from cli.stack.home import Home, open_home
-from cli.stack.parts import Part, python
+from cli.stack.parts import Part
 from cli.stack.ports import FreePorts
 from cli.stack.stores import running
 from cli.stack.valkey import redis_url, valkey
@@ -30,79 +25,14 @@ from db.session import transaction
 from db.settings import Settings
 from db.states import JobState
 from db.storage import ObjectStore
-from db.views import NewItem
 from workers.celery_app import QUEUE, make_celery, send_chunk
 from workers.dispatcher import Dispatcher, QueueUnavailableError
 from workers.reconciler import Reconciler
-
-PATIENCE_S = 60
 
 
 @pytest.fixture
 def dispatcher(kit: Kit, settings: Settings, queue: redis.Redis) -> Dispatcher:
     return Dispatcher(settings, kit.database, make_celery(settings))
-
-
-def environ(settings: Settings) -> dict[str, str]:
-    """What leads a process to the stores of `settings`."""
-    return {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": settings.database or "",
-        "REDIS_URL": settings.redis_url.get_secret_value(),
-        "S3_ENDPOINT_URL": settings.s3_endpoint_url.get_secret_value(),
-        "S3_BUCKET": settings.s3_bucket,
-        "AWS_ACCESS_KEY_ID": settings.aws_access_key_id or "",
-        "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key.get_secret_value(),
-        "FACEBATCH_LEASE_S": str(settings.lease_s),
-    }
-
-
-@pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[[Settings], None]]:
-    """Starts a real Celery worker of one process."""
-    with contextlib.ExitStack() as stopping:
-
-        def start(settings: Settings) -> None:
-            log = stopping.enter_context((tmp_path / "worker.log").open("ab"))
-            command = python(
-                "celery", "--app", "workers.app", "worker", "--concurrency", "1", "-Q", QUEUE,
-                "--without-gossip", "--without-mingle", "--without-heartbeat",
-            )  # fmt: skip
-            process = subprocess.Popen(
-                command, env=environ(settings), stdout=log, stderr=log, start_new_session=True
-            )
-            stopping.callback(process.wait)
-            stopping.callback(os.killpg, process.pid, signal.SIGKILL)
-
-        yield start
-        sys.stdout.write((tmp_path / "worker.log").read_text())
-
-
-def photos(store: ObjectStore, count: int) -> Iterator[NewItem]:
-    """Photos of nobody, each of its own bytes, in the bucket."""
-    for n in range(count):
-        one = item(str(n))
-        key = one.object_key or ""
-        stored = store.put(key, [image(64 + n, 64)])
-        yield NewItem(
-            name=one.name,
-            client_id=one.client_id,
-            sha256=stored.sha256,
-            size_bytes=stored.size_bytes,
-            object_key=key,
-        )
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
-def fences(kit: Kit) -> set[int]:
-    with transaction(kit.database) as session:
-        return set(session.scalars(text("SELECT fence FROM item")))
 
 
 def undelivered(kit: Kit) -> int:
@@ -116,7 +46,7 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     settings: Settings,
     queue: redis.Redis,
     dispatcher: Dispatcher,
-    start_worker: Callable[[Settings], None],
+    start_worker: StartWorker,
 ) -> None:
     store = ObjectStore.from_settings(settings)
     reconciler = Reconciler(settings, kit.database, store)
@@ -131,7 +61,7 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     reconciler.reconcile()
     assert undelivered(kit) == 20
     assert dispatcher.send_due() > 0
-    ids = kit_ids(kit)
+    ids = rows(kit, "id")
     for _ in range(3):
         send_chunk(make_celery(settings), ids)
     start_worker(settings)
@@ -141,12 +71,7 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
 
     view = kit.view(job_id)
     assert (view.state, view.n_no_face, view.n_items) == (JobState.SUCCEEDED, 20, 20)
-    assert fences(kit) == {1}
-
-
-def kit_ids(kit: Kit) -> list[int]:
-    with transaction(kit.database) as session:
-        return list(session.scalars(text("SELECT id FROM item ORDER BY id")))
+    assert set(rows(kit, "fence")) == {1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,10 +162,10 @@ def no_claims(kit: Kit) -> Iterator[None]:
 
 
 def test_a_worker_with_its_hands_full_outlives_one_queue_after_another(
-    kit: Kit, own_queue: OwnQueue, start_worker: Callable[[Settings], None]
+    kit: Kit, own_queue: OwnQueue, start_worker: StartWorker
 ) -> None:
     kit.job(*photos(ObjectStore.from_settings(own_queue.settings), 9))
-    ids = kit_ids(kit)
+    ids = rows(kit, "id")
     start_worker(own_queue.settings)
 
     def kill_while_busy_with(first: int, second: int, third: int, *, emptied: bool) -> None:

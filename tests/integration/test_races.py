@@ -266,7 +266,10 @@ def test_an_item_that_a_lower_limit_of_attempts_strands_is_set_aside(kit: Kit) -
     with transaction(kit.database) as session:
         row = session.scalars(select(Item)).one()
         assert row.state is ItemState.FAILED
-        assert row.error_detail == "the photo was given up: its worker died once over it"
+        assert row.error_detail == (
+            "the photo was given up: its worker was lost once over it; the last time: "
+            "no sign of life until its lease ran out"
+        )
     assert kit.view(job_id).finished
 
 

@@ -1,6 +1,7 @@
 """How one part is kept running, and given up."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,6 +77,25 @@ def test_a_part_that_does_not_obey_is_killed_with_its_children(keep: Make) -> No
     keeper.stop()
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert keeper.process_id is None
+
+
+def test_a_part_whose_heartbeat_stands_still_is_started_again(keep: Make, tmp_path: Path) -> None:
+    heart = tmp_path / "heart"
+    keeper = keep(
+        "import pathlib, sys, time\n"
+        f"while True: pathlib.Path({str(heart)!r}).touch(); time.sleep(0.05)",
+        heartbeat=heart,
+        silence_limit_s=1.0,
+    )
+    keeper.start()
+    until(lambda: ticked(keeper, heart.exists))
+    pid = keeper.process_id.pid
+    beating_until = time.monotonic() + 3 * keeper.part.silence_limit_s
+    until(lambda: ticked(keeper, lambda: time.monotonic() > beating_until))
+    assert keeper.restarts == 0
+    psutil.Process(pid).suspend()
+    until(lambda: ticked(keeper, lambda: keeper.restarts == 1))
+    assert not psutil.pid_exists(pid)
 
 
 def test_what_a_dead_part_leaves_is_taken_away_before_the_next(keep: Make) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from stack_kit import Stack, below, kill, listening, until
 
@@ -96,3 +97,12 @@ def test_status_tells_of_a_part_that_is_away(stack: Stack) -> None:
     kill(part(stack, "postgresql").process.pid)
     until(lambda: stack.run("status").returncode == 1)
     assert stack.get("/health")["status"] == "healthy"
+
+
+def test_parts_that_hang_are_started_again(stack: Stack) -> None:
+    before = {name: part(stack, name) for name in ("worker", "dispatcher", "reconciler")}
+    for one in before.values():
+        psutil.Process(one.process.pid).suspend()
+    for name, one in before.items():
+        until(lambda: part(stack, name).restarts > one.restarts)  # noqa: B023 - waits here.
+    stack.ready()

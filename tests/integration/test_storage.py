@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from db.errors import ObjectChangedError, ObjectMissingError, StorageUnavailableError
 from db.reading import Reader, UnnameableKeyError
 from db.settings import Settings
-from db.storage import PART_BYTES, ObjectStore
+from db.storage import ObjectStore
+from db.writing import PART_BYTES
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import db
 import pipeline
 import web
 import workers
-from db.errors import ConflictError, NotFoundError, UnavailableError
+from db.errors import ConflictError, NotFoundError, SourceError, UnavailableError
 from db.ledger import SET_ASIDE
 from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from pipeline.errors import FaceBatchError, PhotoError
@@ -31,6 +31,7 @@ ROOTS = {
         ConflictError,
         NotFoundError,
         PhotoError,
+        SourceError,
         UnavailableError,
     )
 }

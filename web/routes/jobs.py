@@ -8,6 +8,7 @@ from flask_openapi3.blueprint import APIBlueprint
 
 from db import accept, erase, jobs
 from db.session import retried, transaction
+from db.uploaded import UploadedPhoto, add_uploaded
 from db.views import NewItem
 from web.accepting import checked_file_name, received
 from web.answers import answer, job_answer, results_page, until_finished
@@ -18,17 +19,24 @@ from web.patience import patience
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
 from web.schemas.results import ResultsOut
+from web.schemas.sources import SourcedJobIn
+from web.schemas.uploads import UploadedPhotosIn
 from web.services import services
-from web.submitting import new_job, submit
+from web.sourcing import new_source, submit_sources
+from web.submitting import add_arrived, new_job, submit
+from web.uploading import part_key, sent_photos
 from web.waiting import finished_job, preferred_wait_s
 
 api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
+ARCHIVE = "archive"
+"""The form field of zips."""
 
 
 @api.post(
     "/jobs",
-    description="As multipart: a job with its photos, which is then sealed. As JSON: an open job, "
-    f"which gets its photos bit by bit and is sealed after the last. {WAIT}",
+    description="As multipart: a job with its photos, which is then sealed. As JSON with "
+    "`sources`: likewise, of the photos that are there. As JSON without: an open job, which gets "
+    f"its photos bit by bit and is sealed after the last. {WAIT}",
     responses={
         200: ResultsOut,
         201: JobOut,
@@ -40,15 +48,19 @@ api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
 def create_job(header: PreferHeader) -> Response:
     """Submit a job."""
     if request.is_json:
-        return _open_job(as_json(JobIn, request.get_json()))
+        return _job_from_json(as_json(SourcedJobIn, request.get_json()), header)
     here = services()
-    with received(here, request, photo_field="photos") as arrived:
+    with received(here, request, photo_field="photos", archive_field=ARCHIVE) as arrived:
         job = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
     return job_answer(here, job, header)
 
 
-def _open_job(wanted: JobIn) -> Response:
+def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
+    """A job with sources, which is sealed, or an open one."""
     here = services()
+    if wanted.sources:
+        found = [new_source(here, one.root) for one in wanted.sources]
+        return job_answer(here, submit_sources(here, new_job(wanted), found), header)
     with transaction(here.database) as session:
         job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)
@@ -77,16 +89,21 @@ def list_jobs(query: PageQuery) -> Response:
     "/jobs/<uuid:job_id>/photos",
     description="As multipart: photos; a photo's file name is its `client_id`, and sending it "
     "again adds nothing. As JSON: hashes of photos; those whose bytes are known come in, the "
-    "others are to be sent.",
+    "others are to be sent. Or photos of an upload; those that are not there are told.",
     responses={200: AddedOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": added_body()},
 )
 def add_photos(path: JobPath, query: AddQuery) -> Response:
     """Add photos to an open job."""
     if request.is_json:
-        return _add_known(path, query, as_json(KnownPhotosIn, request.get_json()))
+        body = request.get_json()
+        if "upload" in body:
+            return _add_uploaded(path, query, as_json(UploadedPhotosIn, body))
+        return _add_known(path, query, as_json(KnownPhotosIn, body))
     here = services()
-    with received(here, request, photo_field="photos", named=True) as arrived:
+    with received(
+        here, request, photo_field="photos", archive_field=ARCHIVE, named=True
+    ) as arrived:
         if arrived.fields:
             raise InvalidRequestError(
                 f"no form field is taken here, and '{min(arrived.fields)}' came"
@@ -96,7 +113,7 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             for photo in arrived.photos
         ]
         with transaction(here.database) as session:
-            accept.add_items(session, here.tenant_id, path.job_id, photos)
+            add_arrived(session, here, path.job_id, arrived, photos)
             arrived.settle(session)
     return answer(AddedOut(accepted=len(photos), missing=[]))
 
@@ -119,6 +136,27 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
             accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]
         )
     )
+
+
+def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> Response:
+    here = services()
+    for one in wanted.photos:
+        checked_file_name(one.client_id)
+    sent = sent_photos(here, wanted.upload)
+    photos = [
+        UploadedPhoto(client_id=one.client_id, place=sent.get(part_key(wanted.upload, one.part)))
+        for one in wanted.photos
+    ]
+    with transaction(here.database) as session:
+        missing = add_uploaded(
+            session,
+            here.tenant_id,
+            path.job_id,
+            wanted.upload,
+            photos,
+            subject_id=query.subject,
+        )
+    return answer(AddedOut(accepted=len(photos) - len(missing), missing=missing))
 
 
 @api.post(

@@ -46,7 +46,7 @@ class Incoming(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Body = TypeVar("Body", bound=Incoming)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def as_json(model: type[Body], body: dict[str, Any]) -> Body:

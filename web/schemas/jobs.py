@@ -25,7 +25,7 @@ _TAKEN = {
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
-_TAKEN_BY_ALL = {"kind", "min_face_px", "min_quality"}
+_TAKEN_BY_ALL = {"kind", "min_face_px", "min_quality", "sources"}
 
 
 class JobIn(Incoming):

@@ -1,68 +1,117 @@
-"""A chunk from claim to record, and what becomes of it when a store fails on the way."""
+"""A chunk from claim to record, and what becomes of it when something fails on the way."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 import structlog
 
+from db import nudge
 from db.errors import UnavailableError
-from db.ledger import Claim, claim, release
-from db.record import Outcome, record
+from db.failpoints import Failpoint, reached
+from db.faults import outlived
+from db.ledger import Claim, claim, release, unsend
+from db.record import record
 from db.retry import retrying
-from db.session import transaction
+from db.session import Session, transaction
 from pipeline.errors import ModelCacheError
 from workers.context import WorkerContext
 from workers.stages.compute import compute
 from workers.stages.lease import Lease
+from workers.stages.lost import give_up
 
 log = structlog.get_logger()
+T = TypeVar("T")
 HAND_BACK_DELAY_S = 2.0
-"""A store that was away for a whole lease is given a moment before the next worker asks it."""
+"""A bucket that was away for so long is given a moment before the next worker asks it."""
 
 
 def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     """Claims what it can of the items, computes them and records the outcomes.
 
-    Where a store stays away, or models find no room on this machine, the items are handed back
-    uncounted; where even that fails, their leases run out and the reconciler hands them on. Nothing
-    is lost either way.
+    Items are handed back uncounted where a store stays away, where models find no room on this
+    machine, and where the worker is to stop. Without the database nothing can be done, so that is
+    waited for. Where it is away until the worker stops, leases run out and the reconciler hands the
+    items on. Nothing is lost either way.
     """
-    settings = context.settings
+    reached(Failpoint.CHUNK_TAKEN)
+    context.slot.begin(item_ids)
     try:
-        claims = retrying(lambda: _claim(context, item_ids), for_s=settings.lease_s)
+        _process(context, item_ids)
     except UnavailableError as exc:
-        log.warning("claim_failed", code=exc.code, items=len(item_ids))
-        return  # Unclaimed items are sent again.
+        log.warning("chunk_left", code=exc.code, items=len(item_ids))
+    finally:
+        context.slot.end()
+
+
+def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
+    if context.slot.stopping:
+        _committed(context, lambda session: _send_again(session, item_ids))
+        return
+    claims = _committed(context, lambda session: _claim(context, session, item_ids))
     if not claims:
         return  # Another worker got there first.
-    lease = Lease(context.database, claims, lease_s=settings.lease_s)
+    reached(Failpoint.CHUNK_CLAIMED)
+    context.slot.hold(claims)
     try:
-        outcomes = compute(context, claims, lease)
-        done = retrying(lambda: _record(context, outcomes), for_s=settings.lease_s)
+        outcomes = compute(context, claims, Lease(context, claims))
+        reached(Failpoint.CHUNK_COMPUTED)
+        done = _committed(context, lambda session: record(session, outcomes))
     except (UnavailableError, ModelCacheError) as exc:
         log.warning("chunk_handed_back", code=exc.code, items=len(claims))
-        _hand_back(context, claims)
-        return
-    log.info("chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done))
-
-
-def _claim(context: WorkerContext, item_ids: Sequence[int]) -> list[Claim]:
-    with transaction(context.database) as session:
-        return claim(
-            session,
-            item_ids,
-            lease_s=context.settings.lease_s,
-            max_attempts=context.settings.max_attempts,
+        _hand_back(context, claims, delay_s=HAND_BACK_DELAY_S)
+    except Exception:
+        # The border of a chunk. What came over it may be one photo's doing, as with a process that
+        # dies: each runs again alone, and its attempt counts.
+        log.exception("chunk_crashed", items=len(claims))
+        _committed(context, lambda session: give_up(context, session, claims, "an error in it"))
+    else:
+        reached(Failpoint.CHUNK_RECORDED)
+        _hand_back(context, _without(claims, done), delay_s=0)
+        log.info(
+            "chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done)
         )
 
 
-def _record(context: WorkerContext, outcomes: Sequence[Outcome]) -> set[int]:
-    with transaction(context.database) as session:
-        return record(session, outcomes)
+def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
+    """What `work` returns, once its transaction is committed, however long the database is away.
 
+    Raises `UnavailableError` where it is away and the worker is to stop.
+    """
 
-def _hand_back(context: WorkerContext, claims: Sequence[Claim]) -> None:
-    try:
+    def commit() -> T:
         with transaction(context.database) as session:
-            release(session, claims, delay_s=HAND_BACK_DELAY_S)
-    except UnavailableError as exc:
-        log.warning("hand_back_failed", code=exc.code, items=len(claims))
+            return work(session)
+
+    return retrying(commit, for_s=math.inf, give_up=lambda: context.slot.stopping)
+
+
+def _claim(context: WorkerContext, session: Session, item_ids: Sequence[int]) -> list[Claim]:
+    settings = context.settings
+    return claim(session, item_ids, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+
+
+def _send_again(session: Session, item_ids: Sequence[int]) -> None:
+    unsend(session, item_ids)
+    nudge.notify(session)
+
+
+def _without(claims: Sequence[Claim], done: Collection[int]) -> list[Claim]:
+    return [one for one in claims if one.item_id not in done]
+
+
+def _hand_back(context: WorkerContext, claims: Sequence[Claim], *, delay_s: float) -> None:
+    """Queues items whose claims still hold; of others takes back the attempt. None are counted."""
+    if not claims:
+        return
+
+    def hand_back(session: Session) -> set[int]:
+        released = release(session, claims, delay_s=delay_s)
+        nudge.notify(session)
+        return released
+
+    released = _committed(context, hand_back)
+    lost = _without(claims, released)
+    if lost:
+        helped = _committed(context, lambda session: outlived(session, lost))
+        log.warning("claims_outlived", items=len(lost), attempts_taken_back=len(helped))

@@ -20,12 +20,13 @@ from workers.stages.lease import Lease
 
 
 def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> list[Outcome]:
-    """One outcome for each claim; raises what `extract` raises."""
+    """One outcome for each claim whose photo was begun; raises what `extract` raises."""
     extracted = _extracted(context, claims, lease)
-    lease.keep()
+    lease.rest()
     outcomes = [
         replace(_outcome(claim, one.result), read=one.read)
-        for claim, one in ((claim, extracted[claim.item_id]) for claim in claims)
+        for claim, one in ((claim, extracted.get(claim.item_id)) for claim in claims)
+        if one is not None
     ]
     return _with_candidates(context, outcomes)
 
@@ -33,19 +34,23 @@ def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> li
 def _extracted(
     context: WorkerContext, claims: Sequence[Claim], lease: Lease
 ) -> dict[int, Extracted]:
-    """The faces of each item's photo, or its error, by the item's id. Each photo is done once."""
+    """The faces of each item's photo, or its error, by the item's id. Each photo is done once.
+
+    Where the worker is to stop, items are missing whose photos were not begun.
+    """
     known = _known(context, claims)
     fresh: dict[PhotoId, Claim] = {}
     for claim in claims:
         if (claim.extraction_id or 0) not in known:
             fresh.setdefault(claim.photo_id, claim)
     by_photo = extract(context, fresh.values(), lease)
-    return {
-        claim.item_id: Extracted(result=known[claim.extraction_id])
-        if claim.extraction_id is not None and claim.extraction_id in known
-        else by_photo[claim.photo_id]
-        for claim in claims
-    }
+    found: dict[int, Extracted] = {}
+    for claim in claims:
+        if claim.extraction_id is not None and claim.extraction_id in known:
+            found[claim.item_id] = Extracted(result=known[claim.extraction_id])
+        elif claim.photo_id in by_photo:
+            found[claim.item_id] = by_photo[claim.photo_id]
+    return found
 
 
 def _known(context: WorkerContext, claims: Iterable[Claim]) -> Mapping[int, PhotoFaces]:

@@ -19,7 +19,7 @@ from db.exports.queue import (
 )
 from db.retry import retrying
 from db.session import Session, transaction
-from db.storage import StoredObject
+from db.writing import StoredObject
 from workers.context import WorkerContext
 
 log = structlog.get_logger()

@@ -96,6 +96,8 @@ def extract(
 ) -> dict[PhotoId, Extracted]:
     """The faces of each claim's photo, or its error, by the photo's id.
 
+    Where the worker is to stop, the photos that were not begun are missing.
+
     Raises `UnavailableError` where a store stays away, and `ModelCacheError` where there is no room
     for an engine's models.
     """
@@ -132,15 +134,19 @@ class _Extraction:
             self._search(there, _engine(self._context, self._claim))
         except (EngineUnknownError, EngineVersionError, ModelFileError) as exc:
             self._found |= {claim.photo_id: Failure.of(exc) for claim in there}
-        return {claim.photo_id: self._extracted(claim.photo_id) for claim in claims}
+        extracted = {claim.photo_id: self._extracted(claim.photo_id) for claim in claims}
+        return {photo_id: one for photo_id, one in extracted.items() if one is not None}
 
-    def _extracted(self, photo_id: PhotoId) -> Extracted:
+    def _extracted(self, photo_id: PhotoId) -> Extracted | None:
         read = self._reads.get(photo_id)
         first = self._first.get(read.sha256, photo_id) if read else photo_id
-        return Extracted(result=self._found[first], read=read)
+        result = self._found.get(first)
+        return None if result is None else Extracted(result=result, read=read)
 
     def _search(self, claims: Sequence[Claim], engine: Engine) -> None:
         batch = EmbedBatches[_Task]()
+        if not self._lease.keep():
+            return
         with (
             closing(
                 ahead(lambda group: fetch(self._context, group), groups(claims), depth=1)
@@ -156,7 +162,8 @@ class _Extraction:
                     self._found[task.claim.photo_id] = Failure.of(exc)
                 else:
                     self._found.update(_embedded(batch.add(task, detected)))
-                self._lease.keep()
+                if not self._lease.keep():
+                    break
         self._found.update(_embedded(batch.rest()))
 
     def _unknown(

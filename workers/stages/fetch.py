@@ -4,17 +4,20 @@ It runs in a thread of its own, ahead of who computes, so a bucket far away cost
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from db.errors import ObjectChangedError, ObjectDeniedError, ObjectMissingError
 from db.extractions import load_extractions
 from db.hashes import ReadPhoto, known_extractions
 from db.ledger import Claim
-from db.places import PhotoPlace
+from db.places import EntryPlace, PhotoPlace
 from db.retry import retrying
 from db.session import transaction
+from pipeline.archives.ranges import EntryRange, plan_ranges
+from pipeline.archives.reading import read_entries
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import PhotoFaces
 from workers.context import WorkerContext
@@ -22,7 +25,7 @@ from workers.context import WorkerContext
 AT_ONCE = 4
 """Photos that are fetched together, each by a request of its own."""
 AT_ONCE_BYTES = 16_000_000
-"""What they have together, at the most, where it is more than one."""
+"""What photos that are fetched together have, at the most, where it is more than one."""
 
 _CANNOT_BE_READ = (PhotoError, ObjectMissingError, ObjectChangedError, ObjectDeniedError)
 
@@ -39,12 +42,19 @@ class Fetched:
 
 
 def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """The claims in their order, a few at a time: those that are fetched together."""
+    """The claims in their order, a few at a time: those that are fetched together.
+
+    Entries of one zip are as many as their bytes allow: neighbours cost one request.
+    """
     group: list[Claim] = []
     size_bytes = 0
     for claim in claims:
         more_bytes = claim.place.size_bytes if claim.place else 0
-        if group and (len(group) == AT_ONCE or size_bytes + more_bytes > AT_ONCE_BYTES):
+        if group and (
+            _object_of(claim) != _object_of(group[0])
+            or (_object_of(claim) is None and len(group) == AT_ONCE)
+            or size_bytes + more_bytes > AT_ONCE_BYTES
+        ):
             yield group
             group, size_bytes = [], 0
         group.append(claim)
@@ -53,49 +63,108 @@ def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         yield group
 
 
+def _object_of(claim: Claim) -> PhotoPlace | None:
+    """The zip in which the claim's photo lies; None for a photo that is an object itself."""
+    place = claim.place
+    return (
+        None if place is None or place.entry is None else replace(place, size_bytes=0, entry=None)
+    )
+
+
 def fetch(context: WorkerContext, group: Sequence[Claim]) -> list[Fetched]:
     """Reads the photos of the claims, and looks up those that nobody had read.
 
-    The claims are one tenant's, and of one model.
-
-    Raises `UnavailableError` where a store stays away.
+    The claims are one tenant's, and of one model. Raises `UnavailableError` where a store stays
+    away.
     """
-    with ThreadPoolExecutor(max_workers=len(group), thread_name_prefix="fetch") as pool:
-        fetched = [*pool.map(lambda claim: _fetched(context, claim), group)]
+    small = [claim for claim in group if not _is_too_large(context, claim)]
+    archive = _object_of(group[0])
+    if archive is None:
+        with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="fetch") as pool:
+            fetched = [*pool.map(lambda claim: _fetched(context, claim), small)]
+    else:
+        fetched = _entries(context, archive, small)
+    fetched += [_too_large(context, claim) for claim in group if claim not in small]
     known = _known(context, fetched)
-    if not known:
-        return fetched
     return [
-        Fetched(claim=one.claim, data=one.data, read=one.read, known=known.get(one.read.sha256))
-        if one.read
-        else one
+        replace(one, known=known[one.read.sha256]) if one.read and one.read.sha256 in known else one
         for one in fetched
     ]
 
 
+def _is_too_large(context: WorkerContext, claim: Claim) -> bool:
+    assert claim.place is not None  # noqa: S101 - whoever has none is not fetched.
+    return claim.place.size_bytes > context.settings.max_upload_bytes
+
+
+def _too_large(context: WorkerContext, claim: Claim) -> Fetched:
+    most = context.settings.max_upload_bytes
+    return _failed(claim, FileTooLargeError(f"the file has more than the {most} bytes allowed"))
+
+
 def _fetched(context: WorkerContext, claim: Claim) -> Fetched:
+    """A photo that is an object itself."""
+    assert claim.place is not None  # noqa: S101 - whoever has none is not fetched.
+    most = context.settings.max_upload_bytes
     try:
-        data = _data(context, claim)
+        # What a listing did not tell the size of may have any.
+        data = _span(context, claim.place, None if claim.place.size_bytes else (0, most + 1))
+        return _read(claim, data) if len(data) <= most else _too_large(context, claim)
     except _CANNOT_BE_READ as exc:
-        return Fetched(claim=claim, data=exc, read=None)
+        return _failed(claim, exc)
+
+
+def _entries(context: WorkerContext, archive: PhotoPlace, claims: Sequence[Claim]) -> list[Fetched]:
+    """Photos that are entries of one zip."""
+    by_offset: dict[int, list[Claim]] = defaultdict(list)
+    places: dict[int, EntryPlace] = {}
+    for claim in claims:
+        if claim.place is not None and claim.place.entry is not None:
+            places[claim.place.entry.header_offset] = claim.place.entry
+            by_offset[claim.place.entry.header_offset].append(claim)
+    fetched: list[Fetched] = []
+    for planned in plan_ranges(places.values()):
+        fetched += [
+            _failed(claim, found) if isinstance(found, FaceBatchError) else _read(claim, found)
+            for place, found in _unpacked(context, archive, planned)
+            for claim in by_offset[place.header_offset]
+        ]
+    return fetched
+
+
+def _unpacked(
+    context: WorkerContext, archive: PhotoPlace, planned: EntryRange
+) -> Sequence[tuple[EntryPlace, bytes | FaceBatchError]]:
+    """The photos of a range of a zip, each or why it is none."""
+
+    def read(offset: int, length: int) -> bytes:
+        return _span(context, archive, (offset, length))
+
+    try:
+        return [*read_entries(planned, read(planned.offset, planned.length), read)]
+    except _CANNOT_BE_READ as exc:
+        return [(place, exc) for place in planned.places]
+
+
+def _span(context: WorkerContext, place: PhotoPlace, span: tuple[int, int] | None) -> bytes:
+    return retrying(
+        lambda: context.store.get(
+            place.object_key, bucket=place.bucket, etag=place.etag, span=span
+        ),
+        # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
+        for_s=context.settings.lease_s / 4,
+    )
+
+
+def _read(claim: Claim, data: bytes) -> Fetched:
     read = None
     if claim.sha256 is None:
         read = ReadPhoto(sha256=hashlib.sha256(data).digest(), size_bytes=len(data))
     return Fetched(claim=claim, data=data, read=read)
 
 
-def _data(context: WorkerContext, claim: Claim) -> bytes:
-    place = claim.place
-    assert place is not None  # noqa: S101 - whoever has none is not fetched.
-    most = context.settings.max_upload_bytes
-    if place.size_bytes > most:
-        raise FileTooLargeError(f"the file has more than the {most} bytes allowed")
-    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
-    return retrying(lambda: _object(context, place), for_s=context.settings.lease_s / 4)
-
-
-def _object(context: WorkerContext, place: PhotoPlace) -> bytes:
-    return context.store.get(place.object_key, bucket=place.bucket, etag=place.etag)
+def _failed(claim: Claim, error: FaceBatchError) -> Fetched:
+    return Fetched(claim=claim, data=error, read=None)
 
 
 def _known(context: WorkerContext, fetched: Sequence[Fetched]) -> Mapping[bytes, PhotoFaces]:

@@ -1,0 +1,71 @@
+"""Where sources may lie: each tenant's own folder, and what an operator allows beside it."""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Self
+
+from db.errors import SourceNotAllowedError
+from db.settings import Settings
+
+SOURCES_FOLDER = "sources"
+"""In the photos' bucket; below it each tenant has a folder of its own, by its name."""
+_RELATIVE = re.compile(r"(?:^|/)\.\.?(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A bucket, or a folder of it."""
+
+    bucket: str
+    prefix: str
+    """Empty, or it ends with a slash."""
+
+    @classmethod
+    def of_url(cls, url: str) -> Self:
+        """From `s3://bucket/folder/`."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        return cls(
+            bucket=bucket, prefix=prefix if not prefix or prefix[-1] == "/" else f"{prefix}/"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What one tenant's sources may name, in our bucket and in others."""
+
+    own_bucket: str
+    allowed: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, settings: Settings, tenant_name: str) -> Self:
+        """The tenant's own folder, and the settings' places."""
+        own = Place(bucket=settings.s3_bucket, prefix=f"{SOURCES_FOLDER}/{tenant_name}/")
+        urls = (settings.sources or "").split()
+        return cls(own_bucket=settings.s3_bucket, allowed=(own, *map(Place.of_url, urls)))
+
+    def hold(self, bucket: str, key: str) -> bool:
+        """Whether a source may name this object, or all whose keys begin so.
+
+        Never one of ours: those lie in folders that are called by the id of their upload.
+        """
+        if _RELATIVE.search(key) or (bucket == self.own_bucket and _is_ours(key)):
+            return False
+        return any(bucket == one.bucket and key.startswith(one.prefix) for one in self.allowed)
+
+    def require(self, bucket: str, key: str) -> None:
+        """Raises `SourceNotAllowedError` unless a source may name it."""
+        if not self.hold(bucket, key):
+            mine = self.allowed[0]
+            raise SourceNotAllowedError(
+                f"sources may lie in s3://{mine.bucket}/{mine.prefix}, and where the setting "
+                "FACEBATCH_SOURCES allows it"
+            )
+
+
+def _is_ours(key: str) -> bool:
+    try:
+        uuid.UUID(key.partition("/")[0])
+    except ValueError:
+        return False
+    return True
