@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 import redis
 from ledger_kit import Kit
@@ -13,6 +14,7 @@ from db.states import JobState
 from db.storage import ObjectStore
 from workers.celery_app import QUEUE, make_celery
 from workers.dispatcher import Dispatcher
+from workers.reconciler import Reconciler
 
 
 @pytest.fixture
@@ -122,14 +124,39 @@ def test_a_worker_without_progress_is_ended_and_says_where_it_was(
     start_worker: StartWorker,
 ) -> None:
     hasty = settings.model_copy(update={"lease_s": 2.0, "max_attempts": 2})
-    # Asleep; asleep with Python's lock in its hand; and not even able to end.
-    culprits = [
-        one for order in ("!endless", "!stuck", "!stopped") for one in photos(store, 1, order)
-    ]
+    # One has Python's lock in its hand, the other is not even able to end.
+    culprits = [*photos(store, 1, "!stuck"), *photos(store, 1, "!stopped")]
     job_id = kit.job(*photos(store, 2), *culprits)
     worker = start_worker(hasty, app=HOSTILE)
     run_until(dispatcher, lambda: kit.view(job_id).finished)
     found = rows(kit, "state, error_detail")
-    assert found[2:] == [("failed", GIVEN_UP.format(2, "no progress for 2 s"))] * 3
+    assert found[2:] == [("failed", GIVEN_UP.format(2, "no progress for 2 s"))] * 2
     assert {state for state, _ in found[:2]} == {"no_face"}
     assert "hostile_app.py" in worker.said
+
+
+def test_a_worker_that_was_halted_as_a_whole_goes_on_and_its_photos_are_not_counted_twice(
+    kit: Kit,
+    settings: Settings,
+    store: ObjectStore,
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+) -> None:
+    hasty = settings.model_copy(update={"lease_s": 2.0})
+    reconciler = Reconciler(hasty, kit.database, store)
+    job_id = kit.job(*photos(store, 24, "!slow"))
+    worker = start_worker(hasty, app=HOSTILE)
+    dispatcher.send_due()
+    wait_until(lambda: rows(kit, "id", "state = 'running'"))
+    halted = psutil.Process(worker.process.pid)
+    family = [halted, *halted.children()]
+    for process in family:
+        process.suspend()
+    wait_until(lambda: rows(kit, "id", "state = 'running' AND lease_until < now()"))
+    time.sleep(2 * hasty.lease_s)
+    reconciler.reconcile()
+    for process in family:
+        process.resume()
+    run_until(dispatcher, lambda: kit.view(job_id).finished)
+    assert set(rows(kit, "state, attempt")) == {("no_face", 1)}
+    assert all(process.is_running() for process in family)
