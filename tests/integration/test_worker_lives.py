@@ -7,7 +7,7 @@ import psutil
 import pytest
 import redis
 from ledger_kit import Kit
-from worker_kit import HOSTILE, SLOW_S, StartWorker, photos, rows, wait_until
+from worker_kit import HOSTILE, SLOW_S, OwnQueue, StartWorker, photos, rows, wait_until
 
 from db.settings import Settings
 from db.states import JobState
@@ -160,3 +160,44 @@ def test_a_worker_that_was_halted_as_a_whole_goes_on_and_its_photos_are_not_coun
     run_until(dispatcher, lambda: kit.view(job_id).finished)
     assert set(rows(kit, "state, attempt")) == {("no_face", 1)}
     assert all(process.is_running() for process in family)
+
+
+def test_a_process_that_is_told_to_end_does_so_between_two_photos_and_is_replaced(
+    kit: Kit,
+    patient: Settings,
+    store: ObjectStore,
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+) -> None:
+    job_id = kit.job(*photos(store, 32, "!slow"))
+    worker = start_worker(patient, app=HOSTILE)
+    dispatcher.send_due()
+    wait_until(lambda: rows(kit, "id", "state = 'running'"))
+    (process,) = psutil.Process(worker.process.pid).children()
+    process.terminate()
+    run_until(dispatcher, lambda: kit.view(job_id).finished)
+    assert not process.is_running()
+    assert set(rows(kit, "state, attempt")) == {("no_face", 1)}
+
+
+def test_a_worker_that_is_told_to_stop_does_so_while_its_queue_hangs(
+    kit: Kit,
+    patient: Settings,
+    store: ObjectStore,
+    own_queue: OwnQueue,
+    start_worker: StartWorker,
+) -> None:
+    hanging = patient.model_copy(update={"redis_url": own_queue.settings.redis_url})
+    with own_queue.serving() as client:
+        kit.job(*photos(store, 16, "!slow"))
+        worker = start_worker(hanging, app=HOSTILE)
+        Dispatcher(hanging, kit.database, make_celery(hanging)).send_due()
+        wait_until(lambda: rows(kit, "id", "state = 'running'"))
+        server = psutil.Process(client.info("server")["process_id"])
+        server.suspend()
+        try:
+            assert worker.stopped_in_s() < 10
+        finally:
+            server.resume()
+    assert rows(kit, "id", "state = 'running'") == []
+    assert set(rows(kit, "attempt", "state = 'queued'")) <= {0}
