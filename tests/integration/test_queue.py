@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,15 +13,9 @@ import redis
 from celery import Celery
 from kombu import Consumer
 from ledger_kit import Kit, item
-from pydantic import SecretStr
 from sqlalchemy import text
-from worker_kit import PATIENCE_S, StartWorker, photos, rows, wait_until
+from worker_kit import PATIENCE_S, OwnQueue, StartWorker, photos, rows, wait_until
 
-from cli.stack.home import Home, open_home
-from cli.stack.parts import Part
-from cli.stack.ports import FreePorts
-from cli.stack.stores import running
-from cli.stack.valkey import redis_url, valkey
 from db.dispatch import Chunk, Lane
 from db.session import transaction
 from db.settings import Settings
@@ -79,31 +72,6 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     view = kit.view(job_id)
     assert (view.state, view.n_no_face, view.n_items) == (JobState.SUCCEEDED, 20, 20)
     assert set(rows(kit, "fence")) == {1}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnQueue:
-    """A Valkey of the test's own, and settings that lead to it."""
-
-    settings: Settings
-    home: Home
-    part: Part
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[redis.Redis]:
-        """It runs for as long as the context lasts."""
-        url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
-        with running([self.part], self.home), redis.Redis.from_url(url) as client:
-            yield client
-
-
-@pytest.fixture
-def own_queue(settings: Settings, tmp_path: Path) -> OwnQueue:
-    """A Valkey that does not run yet."""
-    home = open_home(tmp_path / "home")
-    port = FreePorts().one()
-    own = settings.model_copy(update={"redis_url": SecretStr(redis_url(home, port))})
-    return OwnQueue(settings=own, home=home, part=valkey(home, port))
 
 
 def test_photos_stay_due_while_the_queue_is_away(kit: Kit, own_queue: OwnQueue) -> None:
