@@ -13,8 +13,10 @@ from werkzeug.test import TestResponse
 from db.ledger import dispatch
 from db.session import transaction
 from db.settings import Settings
+from db.source_queue import dispatch_sources
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.listing import list_source
 
 Photo = tuple[str, bytes]
 NOWHERE = "00000000-0000-7000-8000-000000000000"
@@ -112,6 +114,9 @@ class BackgroundWorker:
     def _work(self) -> None:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
+                sources = dispatch_sources(session, in_flight=4)
                 chunks = dispatch(session, chunk_items=16, chunks_in_flight=4, workers=1)
+            for source_id in sources:
+                list_source(self._context, source_id)
             for chunk in chunks:
                 process_chunk(self._context, chunk)
