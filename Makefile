@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test fuzz-images bench-engine accuracy lint format lock clean
+.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine accuracy lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
@@ -36,6 +36,12 @@ status: $(VENV)/local ## Show the parts of the local stack
 
 test: $(VENV)/dev ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+soak: $(VENV)/dev ## Break every part while photos go in, and look what came of each (ITEMS=2000, SEED=n)
+	@$(BIN)/python -m bench.soak $(if $(ITEMS),--items $(ITEMS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak-mutants: $(VENV)/dev ## Take one protection out at a time, and see the soak notice it
+	@$(BIN)/python -m bench.soak.mutants $(ARGS)
 
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
 	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)

@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.failpoints import Failpoint, reached
 from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
 from db.hashes import ReadPhoto, drop_unread, write_hashes
 from db.jobs import finish_if_complete
@@ -66,6 +67,7 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     _end_items(session, mine, known)
     drop_unread(session, others)
     _count(session, mine)
+    reached(Failpoint.RECORD_UNCOMMITTED)
     return held
 
 
@@ -202,8 +204,8 @@ def _add_candidates(
     columns: dict[str, list[int | str | float]] = defaultdict(list)
     for outcome in outcomes:
         for ordinal, near in enumerate(outcome.candidates):
-            face_id, _ = known[_key(outcome.claim)].faces[ordinal]
             for rank, candidate in enumerate(near, start=1):
+                face_id, _ = known[_key(outcome.claim)].faces[ordinal]
                 columns["items"].append(outcome.claim.item_id)
                 columns["faces"].append(face_id)
                 columns["ranks"].append(rank)

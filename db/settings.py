@@ -198,6 +198,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."
     )
+    failpoints_dir: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_FAILPOINTS",
+        description="For tests of facebatch alone: a folder whose files make processes die at "
+        "chosen moments. Leave it unset.",
+    )
 
     database_url: PostgresUrl | None = Field(
         default=None,

@@ -10,6 +10,7 @@ import structlog
 from flask import Request
 
 from db.errors import UnavailableError
+from db.failpoints import Failpoint, reached
 from db.session import Session, transaction
 from db.sources import NewArchive
 from db.uploads import abandon_upload, begin_upload, end_upload
@@ -49,6 +50,7 @@ class Received:
     def settle(self, session: Session) -> None:
         """Ends the upload, in the transaction that commits its photos."""
         end_upload(session, self.upload_id)
+        reached(Failpoint.ACCEPT_UNCOMMITTED)
 
 
 @contextlib.contextmanager
@@ -81,6 +83,7 @@ def received(
             photos=tuple(reader.photos),
             archives=tuple(reader.archives),
         )
+        reached(Failpoint.ACCEPTED)
 
 
 def checked_file_name(name: str) -> str:
@@ -207,6 +210,7 @@ def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> Ne
             raise EmptyFileError("the file is empty; send the photo's bytes")
         chunks = _limited(itertools.chain([first], part.chunks), services.settings.max_upload_bytes)
         stored = services.store.put(new_key(), chunks)
+        reached(Failpoint.PHOTO_STORED)
     except PhotoError as exc:
         return NewItem(name=name, error_code=exc.code, error_detail=str(exc))
     return NewItem(

@@ -11,6 +11,7 @@ from typing import Any
 from billiard.process import current_process
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
 
+from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import load_settings
 from workers.board import Board, Slot
@@ -30,6 +31,7 @@ from workers.stages.lost import settle
 from workers.ticking import heartbeat, tick
 
 settings = load_settings().require_stores()
+allow_failpoints(settings)
 app = make_celery(settings)
 board = Board()
 children = Children(board, settings)

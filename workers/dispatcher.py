@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from db.errors import UnavailableError
 from db.exports.queue import dispatch_exports, unsend_exports
+from db.failpoints import Failpoint, reached
 from db.ledger import dispatch, unsend
 from db.nudge import Listener
 from db.session import Database, Session, make_database, transaction
@@ -50,12 +51,15 @@ class Dispatcher:
                 chunks_in_flight=self._settings.chunks_in_flight,
                 workers=self._settings.worker_processes,
             )
+        if chunks:
+            reached(Failpoint.DISPATCH_COMMITTED)
         for position, chunk in enumerate(chunks):
             try:
                 send_chunk(self._celery, chunk)
             except (OperationalError, OSError) as exc:
                 self._take_back([item for unsent in chunks[position:] for item in unsent])
                 raise QueueUnavailableError("the queue does not answer") from exc
+            reached(Failpoint.CHUNK_PUBLISHED)
         return len(chunks) + sources + self._send_exports()
 
     def _send_sources(self) -> int:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from db.failpoints import allow_failpoints
 from db.logs import configure_logs
 from db.settings import Settings, SettingsError, load_settings
 from workers.ticking import heartbeat, tick
@@ -46,6 +47,7 @@ def run_with_settings(run: Callable[[Settings], None]) -> int:
         sys.stderr.write(f"facebatch: {exc}\n")
         return 2
     configure_logs(settings.log_level)
+    allow_failpoints(settings)
     tick(heartbeat(settings.heartbeat_file))
     run(settings)
     return 0

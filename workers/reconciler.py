@@ -16,6 +16,7 @@ from db.archives import drop_empty_archives
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
+from db.failpoints import Failpoint, reached
 from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -75,6 +76,7 @@ class Reconciler:
                 continue
             if count:
                 log.warning(event, count=count)
+                reached(Failpoint.RECONCILER_STEP, event)
 
     def _committed(self, step: Callable[[Session], T]) -> T:
         """What `step` returns, once its transaction is committed."""
@@ -132,6 +134,7 @@ class Reconciler:
         for start in range(0, len(keys), DELETED_AT_ONCE):
             some = keys[start : start + DELETED_AT_ONCE]
             self._store.delete(some)
+            reached(Failpoint.OBJECTS_DELETED)
             self._forget(some)
         return len(keys)
 

@@ -3,11 +3,23 @@
 from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES, redis
 
+from db.failpoints import Failpoint, reached
+
 
 class _Channel(redis.Channel):
     """A channel that gives back what was taken and not begun, or lets it be."""
 
     _refused = False
+
+    def message_to_python(self, raw_message: object) -> Message:
+        """As kombu does it; here a test can kill a worker that has just taken a message."""
+        reached(Failpoint.MESSAGE_TAKEN)
+        return super().message_to_python(raw_message)  # type: ignore[no-any-return, no-untyped-call]
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Likewise, and here one that is about to acknowledge it."""
+        reached(Failpoint.MESSAGE_DONE)
+        super().basic_ack(delivery_tag, multiple)  # type: ignore[no-untyped-call]
 
     def _restore(self, message: Message, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002
         """Where Redis is not there to take the first of them, nor are the others tried.

@@ -11,7 +11,6 @@ from pipeline.archives.directory import RANGE_BYTES, entries
 from pipeline.archives.end import Directory, find_directory
 from pipeline.archives.entry import Entry, ReadRange
 from pipeline.archives.errors import (
-    ArchiveCountError,
     ArchiveDirectoryTooLargeError,
     ArchiveEntryOutsideError,
     ArchiveOverlapError,
@@ -24,7 +23,6 @@ from pipeline.archives.limits import ArchiveLimits
 
 Indexes = NDArray[np.int64]
 
-_LEAST_RECORD_BYTES = 46
 _MOST_RECORD_BYTES = 4096
 """Room in the directory for each entry, on an average that no honest archive comes near."""
 _HASH_BYTES = 16
@@ -116,11 +114,6 @@ def _check_size(directory: Directory, limits: ArchiveLimits) -> None:
         raise ArchiveTooManyEntriesError(
             f"the archive has {directory.entries} entries; at most {limits.max_entries} are "
             "allowed; send them in several archives"
-        )
-    if directory.size_bytes < _LEAST_RECORD_BYTES * directory.entries:
-        raise ArchiveCountError(
-            f"the archive's directory has no room for the {directory.entries} entries that its "
-            "end tells of; pack the photos anew"
         )
     if directory.size_bytes > _MOST_RECORD_BYTES * (directory.entries + 16):
         raise ArchiveDirectoryTooLargeError(

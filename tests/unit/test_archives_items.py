@@ -132,6 +132,11 @@ def test_the_second_entry_of_a_name_costs_one_item_wherever_it_stands() -> None:
     assert codes(data) == [None, None, twice, twice, None, twice]
 
 
+def test_a_bad_name_that_is_there_twice_is_bad_and_not_double() -> None:
+    data = archive(File(name=b"a\n.jpg"), File(name=b"a\n.jpg"), File(name=b"../b.jpg"))
+    assert codes(data) == ["archive_name_invalid"] * 2 + ["archive_path_outside"]
+
+
 def test_a_label_can_be_kept_and_is_no_other_items() -> None:
     names = [b"a.jpg", b"a.jpg", b"/a.jpg", b"a\n.jpg", b"a\n.jpg", b"a" * 600 + b".jpg", b"\\.jpg"]
     data = archive(*[File(name=name) for name in names], File(name=b"b.jpg", flags=1))

@@ -63,6 +63,9 @@ HONEST = {
     "ZIP64, padding and more": archive(
         File(central={"packed": FULL}, extra=bytes(8) + zip64_extra(len(PHOTO), 1) + b"\0\0"), B
     ),
+    "ZIP64, the disk alone": archive(
+        File(central={"disk": 0xFFFF}, extra=struct.pack("<HHL", 1, 4, 0)), B
+    ),
     "as Python packs it": usual([("a.jpg", PHOTO), ("b.jpg", PHOTO)]),
 }
 
@@ -85,6 +88,15 @@ def test_what_stands_before_an_archive_that_knows_of_it_does_not_matter() -> Non
 def test_exactly_as_many_entries_as_a_narrow_end_can_count_are_no_lie() -> None:
     files = [File(name=b"%d.jpg" % n, data=b"x") for n in range(0xFFFF)]
     assert inspected(archive(*files), replace(LIMITS, max_entries=0xFFFF)).items == 0xFFFF
+
+
+def test_a_directory_may_have_another_order_than_the_entries() -> None:
+    files = [File(name=b"%d.jpg" % n) for n in range(3)]
+    data = b"".join(one.local_record() for one in files)
+    length = len(data) // 3
+    central = b"".join(files[n].central_record(n * length) for n in (2, 0, 1))
+    data += central + end_record(here=3, entries=3, size=len(central), offset=len(data))
+    assert [one.entry.name for one in listed(data)] == ["2.jpg", "0.jpg", "1.jpg"]
 
 
 # ---------------------------------------------------------------- its end
@@ -163,6 +175,10 @@ ENDS = {
     "ZIP64, record too long": (archive(*GOOD, end64={"length": 45}), "archive_inconsistent"),
     "ZIP64, record endless": (
         archive(*GOOD, end64={"length": (1 << 64) - 1}),
+        "archive_inconsistent",
+    ),
+    "ZIP64, no record": (
+        archive(*GOOD, end64={}).replace(b"PK\6\6", b"PK\6\5"),
         "archive_inconsistent",
     ),
     "ZIP64, ends differ": (archive(*GOOD, end64={}, end={"offset": 1}), "archive_inconsistent"),
@@ -250,6 +266,10 @@ DIRECTORIES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
         archive(A, replace(B, central={"packed": 1000})),
         "archive_entry_outside",
     ),
+    "an entry a byte into the directory": (
+        archive(A, replace(A, name=b"b.jpg", central={"packed": len(PHOTO) + 1})),
+        "archive_entry_outside",
+    ),
     "an entry in the directory": (
         archive(A, replace(B, central={"offset": 230})),
         "archive_entry_outside",
@@ -280,6 +300,10 @@ DIRECTORIES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     ),
     "ZIP64, a short field": (
         archive(A, replace(B, central={"size": FULL, "packed": FULL}, extra=zip64_extra(1))),
+        "archive_record_broken",
+    ),
+    "ZIP64, a field that says it is longer": (
+        archive(A, replace(B, central={"size": FULL}, extra=struct.pack("<HHQ", 1, 16, 1))),
         "archive_record_broken",
     ),
     "ZIP64, two fields": (
@@ -352,8 +376,8 @@ def test_photos_that_are_too_much_in_total_are_refused_and_what_is_left_out_does
 ):
     files = [File(name=b"%d.jpg" % n, data=bytes(1000)) for n in range(10)]
     film = File(name=b"film.mov", data=bytes(50_000))
-    assert inspected(archive(*files, film), replace(LIMITS, max_total_bytes=10_000)).items == 10
-    assert _refusal(archive(*files, film), max_total_bytes=9_999) == "archive_too_large"
+    assert inspected(archive(film, *files), replace(LIMITS, max_total_bytes=10_000)).items == 10
+    assert _refusal(archive(film, *files), max_total_bytes=9_999) == "archive_too_large"
 
 
 def test_every_archive_that_breaks_off_is_refused() -> None:

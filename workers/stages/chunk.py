@@ -8,6 +8,7 @@ import structlog
 
 from db import nudge
 from db.errors import UnavailableError
+from db.failpoints import Failpoint, reached
 from db.faults import outlived
 from db.ledger import Claim, claim, release, unsend
 from db.record import record
@@ -33,6 +34,7 @@ def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
     waited for. Where it is away until the worker stops, leases run out and the reconciler hands the
     items on. Nothing is lost either way.
     """
+    reached(Failpoint.CHUNK_TAKEN)
     context.slot.begin(item_ids)
     try:
         _process(context, item_ids)
@@ -49,9 +51,11 @@ def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
     claims = _committed(context, lambda session: _claim(context, session, item_ids))
     if not claims:
         return  # Another worker got there first.
+    reached(Failpoint.CHUNK_CLAIMED)
     context.slot.hold(claims)
     try:
         outcomes = compute(context, claims, Lease(context, claims))
+        reached(Failpoint.CHUNK_COMPUTED)
         done = _committed(context, lambda session: record(session, outcomes))
     except (UnavailableError, ModelCacheError) as exc:
         log.warning("chunk_handed_back", code=exc.code, items=len(claims))
@@ -62,6 +66,7 @@ def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
         log.exception("chunk_crashed", items=len(claims))
         _committed(context, lambda session: give_up(context, session, claims, "an error in it"))
     else:
+        reached(Failpoint.CHUNK_RECORDED)
         _hand_back(context, _without(claims, done), delay_s=0)
         log.info(
             "chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done)

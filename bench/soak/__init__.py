@@ -1,0 +1,1 @@
+"""The proof that no photo is lost and none counts twice, whatever is killed, stopped or emptied."""

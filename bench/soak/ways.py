@@ -1,0 +1,103 @@
+"""The ways in which photos get into a job. Each journals what was accepted before it goes on.
+
+Further ways are further functions in `WAYS`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from bench.soak.journal import Journal
+from bench.soak.photos import SoakPhoto, hashes
+from cli.client import Client, PhotoFile, _checked
+
+AT_ONCE = 6
+"""Photos in one of several requests."""
+
+
+class SoakClient(Client):
+    """The commands' own client, which asks again until it is answered, and one more request."""
+
+    def submit(self, wanted: Mapping[str, Any], photos: Sequence[SoakPhoto]) -> str:
+        """The id of a job that was made of these photos in one request, and takes no others.
+
+        Where the answer is lost the job may be there, and is made again.
+        """
+
+        def send() -> httpx.Response:
+            with ExitStack() as opened:
+                files = [
+                    ("photos", (photo.name, opened.enter_context(photo.path.open("rb"))))
+                    for photo in photos
+                ]
+                return self._http.post("/v1/jobs", data=dict(wanted), files=files)
+
+        return str(json.loads(_checked(self._answered(send)).content)["id"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitting:
+    """A job on its way in."""
+
+    client: SoakClient
+    journal: Journal
+    way: str
+    wanted: Mapping[str, Any]
+    """What the job is to do, as the API takes it."""
+    photos: Sequence[SoakPhoto]
+
+    def accepted(self, job_id: str, photos: Sequence[SoakPhoto]) -> None:
+        """Notes photos that the server has said that it has."""
+        self.journal.accepted(job_id, self.wanted["kind"], self.way, photos)
+
+    def seal(self, job_id: str) -> None:
+        """Says that no further photos come."""
+        self.client.seal(job_id)
+        self.journal.sealed(job_id)
+
+
+def in_one_request(one: Submitting) -> None:
+    """Job and photos at once."""
+    job_id = one.client.submit(one.wanted, one.photos)
+    one.accepted(job_id, one.photos)
+    one.journal.sealed(job_id)
+
+
+def bit_by_bit(one: Submitting) -> None:
+    """An open job, which gets its photos in several requests."""
+    job_id = one.client.open_job(**one.wanted)
+    for some in _portions(one.photos):
+        _send(one, job_id, some)
+    one.seal(job_id)
+
+
+def by_hash(one: Submitting) -> None:
+    """An open job, which is sent only those photos that the server does not know."""
+    job_id = one.client.open_job(**one.wanted)
+    missing = one.client.add_known(job_id, hashes(one.photos))
+    one.accepted(job_id, [photo for photo in one.photos if photo.name not in missing])
+    for some in _portions([photo for photo in one.photos if photo.name in missing]):
+        _send(one, job_id, some)
+    one.seal(job_id)
+
+
+WAYS: dict[str, Callable[[Submitting], None]] = {
+    "in one request": in_one_request,
+    "bit by bit": bit_by_bit,
+    "by hash": by_hash,
+}
+
+
+def _send(one: Submitting, job_id: str, photos: Sequence[SoakPhoto]) -> None:
+    files = [PhotoFile(client_id=photo.name, path=photo.path) for photo in photos]
+    one.client.add_photos(job_id, files)
+    one.accepted(job_id, photos)
+
+
+def _portions(photos: Sequence[SoakPhoto]) -> Iterator[Sequence[SoakPhoto]]:
+    for start in range(0, len(photos), AT_ONCE):
+        yield photos[start : start + AT_ONCE]
