@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.archives import archives_with_copies
 from db.control import cancel_job
 from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
 from db.exports.removal import drop_exports_of_gallery, drop_exports_of_job
@@ -296,17 +297,19 @@ def delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[u
         .exists()
     )
     ids = _lock_photos(session, tenant_id, photo_ids)
+    copies = archives_with_copies(session, ids)
     gone = session.execute(
         delete(Photo)
         .where(Photo.id.in_(ids), ~in_item, ~in_template)
-        .returning(Photo.object_key, Photo.bucket)
+        .returning(Photo.id, Photo.object_key, Photo.bucket)
         .execution_options(synchronize_session=False)
     ).all()
-    # An object in a bucket with a name is its owner's. That of an archive is doomed with the first
-    # of its photos, and deleted when it holds no other.
-    keys = sorted({one.object_key for one in gone if one.bucket is None})
+    # An object in a bucket with a name is its owner's. An archive is doomed with the first of its
+    # photos, or with one whose bytes it holds as well, and deleted when the others are moved out.
+    keys = {one.object_key for one in gone if one.bucket is None}
+    keys |= {key for one in gone for key in copies.get(one.id, ())}
     if keys:
-        rows = [{"object_key": key, "tenant_id": tenant_id} for key in keys]
+        rows = [{"object_key": key, "tenant_id": tenant_id} for key in sorted(keys)]
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)
 
 

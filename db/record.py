@@ -60,12 +60,12 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     Raises `ConflictingChangesError` where another worker has just read one of the photos.
     """
     held = _lock_held(session, [outcome.claim for outcome in outcomes])
-    mine, unread = _bound(session, [one for one in outcomes if one.claim.item_id in held])
+    mine, others = _bound(session, [one for one in outcomes if one.claim.item_id in held])
     known = _extractions(session, mine)
     mine = [_enrolled(session, outcome, known) for outcome in mine]
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
-    drop_unread(session, unread)
+    drop_unread(session, others)
     _count(session, mine)
     reached(Failpoint.RECORD_UNCOMMITTED)
     return held
@@ -89,8 +89,10 @@ def _lock_held(session: Session, claims: Iterable[Claim]) -> set[int]:
     return set(session.scalars(_LOCK_HELD, {"ids": ids, "fences": fences}))
 
 
-def _bound(session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[uuid.UUID]]:
-    """The outcomes, each of the photo that the tenant has of its bytes; and the others' ids."""
+def _bound(
+    session: Session, outcomes: Sequence[Outcome]
+) -> tuple[list[Outcome], dict[uuid.UUID, uuid.UUID]]:
+    """The outcomes, each of the photo that the tenant has of its bytes; it by the others' ids."""
     read: dict[int, dict[uuid.UUID, ReadPhoto]] = defaultdict(dict)
     for outcome in outcomes:
         if outcome.read is not None and outcome.claim.photo_id is not None:
@@ -99,7 +101,7 @@ def _bound(session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Outcome]
     for tenant_id in sorted(read):
         photos |= write_hashes(session, tenant_id, read[tenant_id])
     others = {one: same for one, same in photos.items() if one != same}
-    return [_pointed(outcome, others) for outcome in outcomes], [*others]
+    return [_pointed(outcome, others) for outcome in outcomes], others
 
 
 def _pointed(outcome: Outcome, photos: Mapping[uuid.UUID, uuid.UUID]) -> Outcome:

@@ -15,6 +15,7 @@ import redis
 import structlog
 
 from db import control, erase, erase_jobs, ledger, nudge, source_queue
+from db.archives import drop_empty_archives
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
@@ -23,6 +24,7 @@ from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from workers.celery_app import QUEUES
+from workers.emptying import move_survivors
 from workers.loop import StopSignal, run_with_settings
 
 T = TypeVar("T")
@@ -69,6 +71,8 @@ class Reconciler:
             "jobs_cancelled": self._cancel_jobs,
             "jobs_deleted": self._delete_jobs,
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
+            "photos_moved_out": lambda: move_survivors(self._database, self._store),
+            "archives_dropped": lambda: self._committed(drop_empty_archives),
             "objects_deleted": self._delete_doomed,
             "folders_swept": self._sweep_folders,
         }
