@@ -24,7 +24,7 @@ def test_a_mutant_is_the_checkout_without_one_protection(mutant: Mutant, tmp_pat
 
 def test_a_mutant_whose_text_has_moved_on_is_refused(tmp_path: Path) -> None:
     gone = Change(path="db/record.py", old="a text that was never there", new="")
-    with pytest.raises(SystemExit, match="stands 0 times in db/record.py"):
+    with pytest.raises(SystemExit, match="stands 0 times"):
         mutated(Mutant(name="x", changes=(gone,), faults=()), tmp_path)
 
 
