@@ -194,13 +194,25 @@ class Ledger(RuleBasedStateMachine):
     def lose_messages(self) -> None:
         self.sent.clear()
 
-    @rule(pick=picks)
-    def overtake(self, pick: int) -> None:
-        """A worker stands still, and another one is given what it had."""
+    @rule(pick=picks, fails=st.booleans())
+    def overtake(self, pick: int, *, fails: bool) -> None:
+        """A worker stands still, another one is given what it had, and the first wakes up."""
         place = self._some_claim(pick)
         if place is not None:
-            self._expire(self.claims[place].item_id)
-            self._claim([self.claims[place].item_id])
+            stale = self.claims[place]
+            self._expire(stale.item_id)
+            self._claim([stale.item_id])
+            self._record([stale], fails=fails)
+
+    @rule(fails=st.booleans())
+    def work(self, *, fails: bool) -> None:
+        """Nothing is in the way of what is due."""
+        self.send()
+        while self.sent:
+            first = len(self.claims)
+            self._claim(self.sent.pop())
+            self._record(self.claims[first:], fails=fails)
+            del self.claims[first:]
 
     @rule(
         pick=picks,
@@ -209,13 +221,16 @@ class Ledger(RuleBasedStateMachine):
         twice=st.booleans(),
     )
     def record(self, pick: int, number: int, *, fails: bool, twice: bool) -> None:
-        """Of a claim that is lost nothing is written."""
         place = self._some_claim(pick)
         if place is None:
             return
         some = self.claims[place : place + number]
         if not twice:
             del self.claims[place : place + number]
+        self._record(some, fails=fails)
+
+    def _record(self, some: Sequence[Claim], *, fails: bool) -> None:
+        """Of a claim that is lost nothing is written."""
         holding = dict(self._rows("SELECT id, fence FROM item WHERE state = 'running'"))
         outcomes = [failed(one) if fails else done(one, photo_of(1)) for one in some]
         # Two claims of one item are two workers' business.
