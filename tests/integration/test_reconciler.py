@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 
 from db import erase, results, uploads
 from db.models import DoomedObject, Item, Photo, Upload
-from db.reading import Reader
+from db.object_client import ObjectClient
 from db.session import transaction
 from db.settings import Settings
 from db.states import ItemState, JobState
@@ -180,8 +180,8 @@ def hanging(settings: Settings) -> Iterator[tuple[ObjectStore, threading.Event]]
 
         threading.Thread(target=take, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        reader = Reader.from_settings(settings, direct=True)
-        yield ObjectStore(client_of(settings, url), reader, settings.s3_bucket), asked
+        objects = ObjectClient.from_settings(settings, direct=True)
+        yield ObjectStore(client_of(settings, url), objects, settings.s3_bucket), asked
         listener.shutdown(socket.SHUT_RDWR)
 
 
