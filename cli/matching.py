@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.client import ApiError, Client, Json, PhotoFile
+from cli.client_ids import client_id_of
 from cli.progress import Step, Steps
 from cli.scan import FoundPeople, FoundPhotos, open_photo
 from cli.sharing import in_use
@@ -15,7 +16,7 @@ from cli.submission import Submission
 from cli.thresholds import sentence
 from pipeline.errors import FaceBatchError
 from pipeline.face_limits import NO_LIMITS, FaceLimits
-from pipeline.names import MAX_FILE_NAME_CHARS, spelt
+from pipeline.names import spelt
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold
 
@@ -254,17 +255,7 @@ def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]
 
 
 def _photo_files(root: Path, relative: Iterable[str]) -> Iterator[PhotoFile]:
-    return (PhotoFile(client_id=_client_id(name), path=root / name) for name in relative)
-
-
-def _client_id(relative: str) -> str:
-    """The path itself where it arrives unchanged as the name of a form's file, else a hash of it.
-
-    A percent sign may not: in a form it escapes quotes.
-    """
-    if len(relative) <= MAX_FILE_NAME_CHARS and relative.isprintable() and "%" not in relative:
-        return relative
-    return "#" + hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()
+    return (PhotoFile(client_id=client_id_of(name), path=root / name) for name in relative)
 
 
 def _in_order(
@@ -277,7 +268,7 @@ def _in_order(
     """
     early: dict[str, Json] = {}
     for name in names:
-        client_id = _client_id(name)
+        client_id = client_id_of(name)
         if client_id in refused:
             yield MatchedPhoto(
                 photo=name,
