@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.asking import limit_fields, threshold_fields
 from cli.client import ApiError, Client, Json, PhotoFile
 from cli.client_ids import client_id_of
 from cli.progress import Step, Steps
@@ -114,7 +115,7 @@ class Matcher:
             kind="enrol",
             gallery=gallery_id,
             multiple_faces=options.multiple_faces,
-            **_asked(options.limits),
+            **limit_fields(options.limits),
         )
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
@@ -174,7 +175,7 @@ class Matcher:
         self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
     ) -> Iterator[MatchedPhoto]:
         wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
-        asked = {**_threshold(options.threshold), **_asked(options.limits)}
+        asked = {**threshold_fields(options.threshold), **limit_fields(options.limits)}
         job_id = self._client.open_job(**wanted, **asked)
         self._warn(sentence(self._client.job(job_id)["threshold"], options.engine))
         submission = Submission(client=self._client, job_id=job_id)
@@ -217,22 +218,6 @@ class Matcher:
         ended = counts["total"] - counts["queued"] - counts["running"]
         step.at(ended + len(submission.refused))
         return job["finished_at"] is not None
-
-
-def _threshold(wanted: WantedThreshold) -> Json:
-    """The fields of a job that ask for it; none for the default."""
-    fields = {
-        "threshold": wanted.distance,
-        "target_fmr": wanted.target_fmr,
-        "target_fpir": wanted.target_fpir,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _asked(limits: FaceLimits) -> Json:
-    """The fields of a job that ask for them; none for the default."""
-    fields = {"min_face_px": limits.min_face_px, "min_quality": limits.min_quality}
-    return {name: value for name, value in fields.items() if value}
 
 
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
