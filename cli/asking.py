@@ -1,6 +1,6 @@
 """The fields of a job that ask for what the user chose; none for a default."""
 
-from cli.client import Json
+from cli.calls import Json
 from pipeline.face_limits import FaceLimits
 from pipeline.thresholds import WantedThreshold
 

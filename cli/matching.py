@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.asking import limit_fields, threshold_fields
-from cli.client import ApiError, Client, Json, PhotoFile
+from cli.calls import ApiError, Json
+from cli.client import Client, PhotoFile
 from cli.client_ids import client_id_of
 from cli.progress import Step, Steps
 from cli.scan import FoundPeople, FoundPhotos, open_photo

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cli.client import ApiError, Client, PhotoFile
+from cli.calls import ApiError
+from cli.client import Client, PhotoFile
 from cli.scan import open_photo
 
 SENT_AT_ONCE = 16

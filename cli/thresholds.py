@@ -2,7 +2,7 @@
 
 import click
 
-from cli.client import Json
+from cli.calls import Json
 from cli.telling import counted
 from pipeline.error_curve import Basis
 from pipeline.errors import ThresholdRangeError

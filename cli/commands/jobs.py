@@ -4,7 +4,8 @@ from itertools import islice
 
 import click
 
-from cli.client import Client, Json
+from cli.calls import Json
+from cli.client import Client
 from cli.numbers import Count
 from cli.reaching import API, reached
 

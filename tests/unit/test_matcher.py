@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-from cli.client import ApiError, Client
+from cli.calls import ApiError
+from cli.client import Client
 from cli.client_ids import client_id_of
 from cli.matching import (
     MatchedPhoto,
