@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cli.numbers import Count, Number
-from db.states import MultipleFaces
+from db.states import JobPriority, MultipleFaces
 from pipeline.face_limits import MAX_MIN_FACE_PX
+from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
 from pipeline.thresholds import DEFAULT_TARGET_FPIR
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -24,6 +26,24 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def given(*parameters: str) -> list[str]:
+    """The flags of those parameters that stand on the command line, whatever their defaults."""
+    context = click.get_current_context()
+    flags = {one.name: one.opts[0] for one in context.command.params}
+    return [
+        flags[name]
+        for name in parameters
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+
+
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(sorted(ENGINE_SPECS)),
+    default=DEFAULT_ENGINE.name,
+    show_default=True,
+    help="What makes embeddings of faces.",
+)
 THRESHOLD = together(
     click.option(
         "--threshold",
@@ -79,4 +99,16 @@ LIMITS = together(
         metavar="Q",
         help="Pass over faces of a lower quality, from 0 to 1, of people and in the photos.",
     ),
+)
+PRIORITY = click.option(
+    "--priority",
+    type=click.Choice([one.name.lower() for one in JobPriority]),
+    help="Whose photos go first. Default: normal.",
+)
+GALLERIES = click.option(
+    "--gallery",
+    "galleries",
+    multiple=True,
+    metavar="NAME",
+    help="The gallery of the people to look for; several are searched as if they were one.",
 )

@@ -11,7 +11,7 @@ import click
 
 from cli.client import Client
 from cli.files import whole_file
-from cli.job_options import LIMITS, MULTIPLE_FACES, THRESHOLD, TOP
+from cli.job_options import ENGINE, LIMITS, MULTIPLE_FACES, THRESHOLD, TOP
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, write_jsonl, writer_for
 from cli.progress import steps_for
@@ -21,7 +21,6 @@ from cli.telling import warn, warn_of_left_out
 from cli.thresholds import wanted_threshold
 from db.settings import Settings, load_settings
 from pipeline.face_limits import FaceLimits
-from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -49,13 +48,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="FILE",
     help="Write to FILE: CSV where it ends in .csv, else JSON lines. Default: standard output.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(sorted(ENGINE_SPECS)),
-    default=DEFAULT_ENGINE.name,
-    show_default=True,
-    help="What makes embeddings of faces.",
-)
+@ENGINE
 @THRESHOLD
 @TOP
 @MULTIPLE_FACES

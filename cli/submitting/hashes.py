@@ -5,7 +5,7 @@ import heapq
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TextIO
@@ -116,7 +116,7 @@ def _put_together(whole: Path, part: Path) -> None:
     part.unlink()
 
 
-def _noted(path: Path) -> Iterator[Noted]:
+def _noted(path: Path) -> Generator[Noted]:
     """The lines of a file, up to the first that a process did not get to write whole."""
     if not path.exists():
         return
