@@ -273,7 +273,7 @@ def test_a_job_that_is_deleted_on_the_way_breaks_its_export_off(api: Api, local:
 
 def test_memory_does_not_grow_with_the_job(local: Kit) -> None:
     peaks_bytes = []
-    for n_photos, gallery in ((5_000, "few"), (20_000, "many")):
+    for n_photos, gallery in ((1_500, "few"), (6_000, "many")):
         job = identified(local, n_photos, gallery=gallery)
         wanted = Wanted(tenant_id=local.tenant_id, job_id=job, format=ExportFormat.JSONL)
         tracemalloc.start()
