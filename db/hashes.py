@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from db.archives import note_copies
 from db.errors import ConflictingChangesError
 from db.models import DoomedObject
 
@@ -97,14 +98,16 @@ _DROP = text("""
 """).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
 
-def drop_unread(session: Session, photo_ids: Sequence[uuid.UUID]) -> None:
+def drop_unread(session: Session, photos: Mapping[uuid.UUID, uuid.UUID]) -> None:
     """Deletes photos that turned out to be others' bytes, once no item points at them any more.
 
-    An object of ours that held nothing else is doomed.
+    `photos` has those others by their ids. An object of ours that held nothing else is doomed; of
+    an archive it is noted that it holds the others' bytes as well.
     """
-    if not photo_ids:
+    if not photos:
         return
-    rows = session.execute(_DROP, {"ids": [str(one) for one in photo_ids]}).all()
+    note_copies(session, photos)
+    rows = session.execute(_DROP, {"ids": [str(one) for one in photos]}).all()
     doomed = [
         {"object_key": key, "tenant_id": tenant_id}
         for tenant_id, key, own_object in rows

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from db.failpoints import Failpoint, reached
 from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
 from db.hashes import ReadPhoto, drop_unread, write_hashes
-from db.jobs import finish_if_complete
 from db.ledger import Claim
-from db.models import Item, Job, Subject, Template
+from db.models import Item, Subject, Template
+from db.progress import count_ended, finish_if_complete
 from db.search import Near
 from db.states import ItemState
 from db.subjects import insert_subject
@@ -60,12 +60,12 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     Raises `ConflictingChangesError` where another worker has just read one of the photos.
     """
     held = _lock_held(session, [outcome.claim for outcome in outcomes])
-    mine, unread = _bound(session, [one for one in outcomes if one.claim.item_id in held])
+    mine, others = _bound(session, [one for one in outcomes if one.claim.item_id in held])
     known = _extractions(session, mine)
     mine = [_enrolled(session, outcome, known) for outcome in mine]
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
-    drop_unread(session, unread)
+    drop_unread(session, others)
     _count(session, mine)
     reached(Failpoint.RECORD_UNCOMMITTED)
     return held
@@ -89,8 +89,10 @@ def _lock_held(session: Session, claims: Iterable[Claim]) -> set[int]:
     return set(session.scalars(_LOCK_HELD, {"ids": ids, "fences": fences}))
 
 
-def _bound(session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[uuid.UUID]]:
-    """The outcomes, each of the photo that the tenant has of its bytes; and the others' ids."""
+def _bound(
+    session: Session, outcomes: Sequence[Outcome]
+) -> tuple[list[Outcome], dict[uuid.UUID, uuid.UUID]]:
+    """The outcomes, each of the photo that the tenant has of its bytes; it by the others' ids."""
     read: dict[int, dict[uuid.UUID, ReadPhoto]] = defaultdict(dict)
     for outcome in outcomes:
         if outcome.read is not None and outcome.claim.photo_id is not None:
@@ -99,7 +101,7 @@ def _bound(session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Outcome]
     for tenant_id in sorted(read):
         photos |= write_hashes(session, tenant_id, read[tenant_id])
     others = {one: same for one, same in photos.items() if one != same}
-    return [_pointed(outcome, others) for outcome in outcomes], [*others]
+    return [_pointed(outcome, others) for outcome in outcomes], others
 
 
 def _pointed(outcome: Outcome, photos: Mapping[uuid.UUID, uuid.UUID]) -> Outcome:
@@ -254,13 +256,11 @@ def _count(session: Session, outcomes: Sequence[Outcome]) -> None:
     by_job = Counter((outcome.claim.job_id, outcome.state) for outcome in outcomes)
     jobs = sorted({job_id for job_id, _ in by_job})
     for job_id in jobs:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id)
-            .values(
-                n_done=Job.n_done + by_job[job_id, ItemState.DONE],
-                n_no_face=Job.n_no_face + by_job[job_id, ItemState.NO_FACE],
-                n_failed=Job.n_failed + by_job[job_id, ItemState.FAILED],
-            )
+        count_ended(
+            session,
+            job_id,
+            done=by_job[job_id, ItemState.DONE],
+            no_face=by_job[job_id, ItemState.NO_FACE],
+            failed=by_job[job_id, ItemState.FAILED],
         )
     finish_if_complete(session, jobs)

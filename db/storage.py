@@ -19,7 +19,7 @@ from db.errors import (
     ObjectMissingError,
     StorageUnavailableError,
 )
-from db.reading import Reader, UnnameableKeyError
+from db.object_client import ObjectClient, UnnameableKeyError
 from db.settings import Settings
 from db.writing import StoredObject, Writer
 
@@ -74,12 +74,12 @@ class ObjectStore:
     def __init__(
         self,
         client: "S3Client",
-        reader: Reader,
+        objects: ObjectClient,
         bucket: str,
         signing: "S3Client | None" = None,
     ) -> None:
         self._client = client
-        self._reader = reader
+        self._objects = objects
         self._bucket = bucket
         self._signing = signing or client
         """Signs for clients, who may know the server by another address."""
@@ -91,7 +91,7 @@ class ObjectStore:
         direct = _is_loopback(endpoint.get_secret_value() if endpoint else None)
         return cls(
             _client(settings, endpoint),
-            Reader.from_settings(settings, direct=direct),
+            ObjectClient.from_settings(settings, direct=direct),
             settings.s3_bucket,
             _client(settings, public) if public else None,
         )
@@ -142,7 +142,7 @@ class ObjectStore:
         `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
         """
         try:
-            return self._reader.get(key, bucket=bucket, etag=etag, span=span)
+            return self._objects.get(key, bucket=bucket, etag=etag, span=span)
         except UnnameableKeyError:
             return self._get(key, bucket=bucket, etag=etag, span=span)
 
@@ -220,7 +220,7 @@ class ObjectStore:
         At most two parts of 5 MiB are in memory. Where an error leaves `chunks` or S3, nothing
         is left in the bucket but a part upload that was aborted.
         """
-        writer = Writer(self._client, self._bucket, key)
+        writer = Writer(self._client, self._objects, self._bucket, key)
         with _translated(key):
             try:
                 for chunk in chunks:

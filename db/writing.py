@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from db.object_client import ObjectClient
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -27,8 +29,9 @@ class StoredObject:
 class Writer:
     """Writes one object: in one request where it is small, else in parts."""
 
-    def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
+    def __init__(self, client: "S3Client", objects: ObjectClient, bucket: str, key: str) -> None:
         self._client = client
+        self._objects = objects
         self._bucket = bucket
         self._key = key
         self._hash = hashlib.sha256()
@@ -48,12 +51,7 @@ class Writer:
     def finish(self) -> StoredObject:
         sha256 = self._hash.digest()
         if self._upload_id is None:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=bytes(self._buffer),
-                ChecksumSHA256=base64.b64encode(sha256).decode(),
-            )
+            self._objects.put(self._key, bytes(self._buffer))
         else:
             self._send_part(bytes(self._buffer))
             self._client.complete_multipart_upload(

@@ -11,11 +11,11 @@ import pytest
 import redis
 from botocore.config import Config
 from ledger_kit import Kit, done, item, photo_of
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from db import erase, results, uploads
-from db.models import DoomedObject, Item, Photo, Upload
-from db.reading import Reader
+from db.models import DoomedObject, Item, Job, Photo, Upload
+from db.object_client import ObjectClient
 from db.session import transaction
 from db.settings import Settings
 from db.states import ItemState, JobState
@@ -92,8 +92,12 @@ def test_a_job_that_was_not_to_be_kept_is_deleted_in_time(
     minute = dt.timedelta(minutes=1)
     kit.job(stored(kit, store, "kept"))
     kit.job(stored(kit, store, "not yet"), keep_for=minute)
-    kit.job(stored(kit, store, "due"), keep_for=-minute)
-    kit.job(stored(kit, store, "due and open"), keep_for=-minute, seal=False)
+    due = [
+        kit.job(stored(kit, store, "due"), keep_for=minute),
+        kit.job(stored(kit, store, "due and open"), keep_for=minute, seal=False),
+    ]
+    with transaction(kit.database) as session:
+        session.execute(update(Job).where(Job.id.in_(due)).values(delete_after=func.now()))
     reconciler.reconcile()
     with transaction(kit.database) as session:
         assert sorted(session.scalars(select(Item.name))) == ["kept", "not yet"]
@@ -180,8 +184,8 @@ def hanging(settings: Settings) -> Iterator[tuple[ObjectStore, threading.Event]]
 
         threading.Thread(target=take, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        reader = Reader.from_settings(settings, direct=True)
-        yield ObjectStore(client_of(settings, url), reader, settings.s3_bucket), asked
+        objects = ObjectClient.from_settings(settings, direct=True)
+        yield ObjectStore(client_of(settings, url), objects, settings.s3_bucket), asked
         listener.shutdown(socket.SHUT_RDWR)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from db.errors import ObjectChangedError, ObjectMissingError, StorageUnavailableError
-from db.reading import Reader, UnnameableKeyError
+from db.object_client import ObjectClient, UnnameableKeyError
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.writing import PART_BYTES
@@ -246,4 +246,4 @@ def test_the_fast_reader_never_takes_one_key_for_another(
 ) -> None:
     store.put("a", [b"x"])
     with pytest.raises(UnnameableKeyError):
-        Reader.from_settings(stores, direct=True).get(key, bucket=None, etag=None, span=None)
+        ObjectClient.from_settings(stores, direct=True).get(key, bucket=None, etag=None, span=None)

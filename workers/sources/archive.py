@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from db.page import ListedEntry, Page
-from db.places import EntryPlace, PhotoPlace
+from db.places import PhotoPlace
 from pipeline.archives.entry import Position
 from pipeline.archives.errors import ArchiveTooLargeError
 from pipeline.archives.inspection import inspect
@@ -82,13 +82,6 @@ def _entry(reading: Reading, item: ArchiveItem, *, etag: str) -> ListedEntry:
             object_key=reading.key,
             etag=etag,
             size_bytes=place.size_bytes,
-            entry=EntryPlace(
-                header_offset=place.header_offset,
-                packed_bytes=place.packed_bytes,
-                method=place.method,
-                crc32=place.crc32,
-                name=place.name,
-                size_bytes=place.size_bytes,
-            ),
+            entry=place,
         ),
     )

@@ -105,7 +105,7 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
         turn_s = turn_s or max(TURN_S, TURN_PREPARATIONS * (time.monotonic() - began))
         if not _added(context, claim, page):
             return False
-        if time.monotonic() - began > turn_s:
+        if time.monotonic() - began > turn_s or context.slot.asked_to_stop:
             _hand_back(context, claim, delay_s=0)
             return False
     return True

@@ -1,7 +1,8 @@
-"""Reading objects: a worker's most frequent request, by a client that costs a quarter of boto's."""
+"""Objects in single requests, as every photo takes them: a client at a quarter of boto's cost."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError
@@ -26,8 +27,29 @@ class UnnameableKeyError(ValueError):
     """The client cannot name the object: it has empty parts, or characters that paths do not."""
 
 
-class Reader:
-    """Reads whole objects and spans of them. Safe to share between threads, not processes."""
+@contextlib.contextmanager
+def _translated(key: str, *, foreign: bool) -> Iterator[None]:
+    """Turns the client's errors into ours, as `db.storage` does with boto's."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        if not foreign and "<Code>NoSuchBucket<" in str(exc):
+            raise StorageUnavailableError("the bucket does not exist") from None
+        raise ObjectMissingError(f"the object {key} is not in the bucket") from None
+    except PreconditionError:
+        raise ObjectChangedError(f"the object {key} has changed since it was listed") from None
+    except PermissionDeniedError:
+        if foreign:
+            raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from None
+        raise StorageUnavailableError("the bucket refused a request") from None
+    except BaseError as exc:
+        raise StorageUnavailableError("the bucket does not answer") from exc
+    except ValueError as exc:
+        raise UnnameableKeyError("the key has no form that the client can ask for") from exc
+
+
+class ObjectClient:
+    """Reads and writes objects. Safe to share between threads, not between processes."""
 
     def __init__(self, connect: Callable[[str], S3Store], own_bucket: str) -> None:
         self._connect = connect
@@ -54,6 +76,7 @@ class Reader:
                 region=settings.aws_region,
                 virtual_hosted_style_request=False,
                 client_options=client,
+                checksum_algorithm="sha256",
                 retry_config={
                     "max_retries": 1,
                     "retry_timeout": dt.timedelta(seconds=TIMEOUT_S),
@@ -69,31 +92,25 @@ class Reader:
         """As `ObjectStore.get`, and raises `UnnameableKeyError`."""
         if key != key.strip("/"):
             raise UnnameableKeyError("the client would leave out the slash, and read another")
-        try:
-            found = self._store(bucket).get(
-                key,
-                options={
-                    **({"if_match": etag} if etag else {}),
-                    **({"range": (span[0], span[0] + span[1])} if span else {}),
-                },
-            )
-            return bytes(found.bytes())
-        except FileNotFoundError as exc:
-            if bucket is None and "<Code>NoSuchBucket<" in str(exc):
-                raise StorageUnavailableError("the bucket does not exist") from None
-            raise ObjectMissingError(f"the object {key} is not in the bucket") from None
-        except PreconditionError:
-            raise ObjectChangedError(f"the object {key} has changed since it was listed") from None
-        except PermissionDeniedError:
-            if bucket is None:
-                raise StorageUnavailableError("the bucket refused a request") from None
-            raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from None
-        except BaseError as exc:
-            if "<Code>InvalidRange<" in str(exc):
-                return b""  # The span begins where the object has ended.
-            raise StorageUnavailableError("the bucket does not answer") from exc
-        except ValueError as exc:
-            raise UnnameableKeyError("the key has no form that the client can ask for") from exc
+        with _translated(key, foreign=bucket is not None):
+            try:
+                found = self._store(bucket).get(
+                    key,
+                    options={
+                        **({"if_match": etag} if etag else {}),
+                        **({"range": (span[0], span[0] + span[1])} if span else {}),
+                    },
+                )
+                return bytes(found.bytes())
+            except BaseError as exc:
+                if "<Code>InvalidRange<" in str(exc):
+                    return b""  # The span begins where the object has ended.
+                raise
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes an object of our bucket, with its checksum; raises `StorageUnavailableError`."""
+        with _translated(key, foreign=False):
+            self._store(None).put(key, data, use_multipart=False)
 
     def _store(self, bucket: str | None) -> S3Store:
         name = bucket or self._own_bucket
