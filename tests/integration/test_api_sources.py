@@ -274,7 +274,7 @@ BAD_ENTRIES = {
     "archive_nested": File(name=b"x2.zip"),
     "archive_method_unsupported": File(name=b"x3.jpg", method=12),
     "archive_ratio_too_high": File(name=b"x4.jpg", data=bytes(3_000_000), method=8),
-    "archive_header_mismatch": File(name=b"x5.jpg", local_name=b"y.jpg"),
+    "archive_header_mismatch": File(name=b"x5.jpg", local_name=b"y5.jpg"),
     "archive_crc_mismatch": File(name=b"x6.jpg", central={"crc32": 1}, local={"crc32": 1}),
     "archive_entry_damaged": File(name=b"x7.jpg", method=8, body=b"\xff" * 40),
     "archive_size_mismatch": File(
