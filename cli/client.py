@@ -189,6 +189,14 @@ class Client:
         """The job's items in the order in which they were added."""
         yield from self._pages(f"/v1/jobs/{job_id}/results", "results")
 
+    def subjects_of(self, job_id: str) -> Iterator[Json]:
+        """Whom the job's photos show."""
+        yield from self._pages(f"/v1/jobs/{job_id}/subjects", "subjects")
+
+    def jobs(self) -> Iterator[Json]:
+        """All jobs, the latest first."""
+        yield from self._pages("/v1/jobs", "jobs")
+
     def _pages(self, path: str, field: str) -> Iterator[Json]:
         cursor: str | None = None
         while True:

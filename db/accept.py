@@ -18,7 +18,7 @@ from db.errors import (
 from db.ids import new_id
 from db.jobs import lock_job
 from db.models import DoomedObject, Item, Job, Photo
-from db.states import OPEN_JOB_STATES, ItemState, JobKind
+from db.states import OPEN_JOB_STATES, ItemState, JobKind, JobPriority
 from db.subjects import require_subjects
 from db.views import NewItem
 
@@ -51,7 +51,7 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
             changed_at=func.now(),
         )
     )
-    nudge.notify(session)
+    nudge.notify(session, urgent=job.priority == JobPriority.INTERACTIVE)
     return len(added)
 
 
@@ -87,13 +87,7 @@ def hold_known_photos(session: Session, tenant_id: int, items: Sequence[NewItem]
     Whoever makes a job with photos calls this first: the job holds its gallery and its subject,
     and all others lock photos before those.
     """
-    query = (
-        select(Photo.sha256)
-        .where(Photo.tenant_id == tenant_id, Photo.sha256.in_({item.sha256 for item in items}))
-        # In order, as whoever deletes them locks them.
-        .order_by(Photo.id)
-    )
-    return set(session.scalars(query.with_for_update(read=True, key_share=True)))
+    return {*_known_photos(session, tenant_id, {one.sha256 for one in items if one.sha256})}
 
 
 def check_who(job: Job, subject_ids: Iterable[uuid.UUID | None]) -> None:
@@ -115,42 +109,68 @@ def check_who(job: Job, subject_ids: Iterable[uuid.UUID | None]) -> None:
 def _photo_ids(
     session: Session, tenant_id: int, items: Sequence[NewItem]
 ) -> dict[bytes, uuid.UUID]:
-    """Rows for the stored photos: those of bytes that we know already keep their old one."""
-    photos: dict[bytes, uuid.UUID] = {}
-    # In order of the hash, so that two submissions of the same photos do not wait in a ring.
-    for item in sorted(items, key=lambda item: item.sha256 or b""):
-        if item.sha256 is None:
-            continue
-        made = None if item.object_key is None else _insert_photo(session, tenant_id, item)
-        if made is None:
-            made = _known_photo(session, tenant_id, item)
-        photos[item.sha256] = made
-    session.flush()
+    """Rows for the stored photos: those of bytes that we know already keep their old one.
+
+    An object that was sent once more is doomed.
+    """
+    stored = [item for item in items if item.object_key is not None]
+    first = {item.sha256: item for item in reversed(stored) if item.sha256 is not None}
+    fresh = _insert_photos(session, tenant_id, [first[sha256] for sha256 in sorted(first)])
+    wanted = {item.sha256 for item in items if item.sha256 is not None}
+    photos = fresh | _known_photos(session, tenant_id, wanted - fresh.keys())
+    needed = {one.object_key for sha256, one in first.items() if sha256 in fresh}
+    doomed = [
+        {"object_key": item.object_key, "tenant_id": tenant_id}
+        for item in stored
+        if item.object_key not in needed
+    ]
+    if doomed:
+        session.execute(insert(DoomedObject).on_conflict_do_nothing(), doomed)
     return photos
 
 
-def _insert_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID | None:
-    """The new photo's id; None where the tenant has these bytes already."""
-    return session.scalars(
-        insert(Photo)
-        .values(
-            id=new_id(),
-            tenant_id=tenant_id,
-            sha256=item.sha256,
-            size_bytes=item.size_bytes,
-            object_key=item.object_key,
+def _insert_photos(
+    session: Session, tenant_id: int, items: Sequence[NewItem]
+) -> dict[bytes, uuid.UUID]:
+    """The new photos' ids by their hashes, without those whose bytes the tenant has already.
+
+    The items come in order of the hash, so that two submissions of the same photos do not wait in
+    a ring.
+    """
+    if not items:
+        return {}
+    rows = [
+        {
+            "id": new_id(),
+            "tenant_id": tenant_id,
+            "sha256": item.sha256,
+            "size_bytes": item.size_bytes,
+            "object_key": item.object_key,
+        }
+        for item in items
+    ]
+    statement = insert(Photo).values(rows)
+    made = session.execute(
+        statement.on_conflict_do_nothing(index_elements=["tenant_id", "sha256"]).returning(
+            Photo.sha256, Photo.id
         )
-        .on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
-        .returning(Photo.id)
-    ).one_or_none()
+    )
+    return {sha256: photo_id for sha256, photo_id in made if sha256 is not None}
 
 
-def _known_photo(session: Session, tenant_id: int, item: NewItem) -> uuid.UUID:
-    """The id of the photo with these bytes; an object that was sent once more is doomed."""
-    if item.object_key is not None:
-        session.add(DoomedObject(object_key=item.object_key, tenant_id=tenant_id))
-    query = select(Photo.id).where(Photo.tenant_id == tenant_id, Photo.sha256 == item.sha256)
-    return session.scalars(query.with_for_update(read=True, key_share=True)).one()
+def _known_photos(session: Session, tenant_id: int, hashes: set[bytes]) -> dict[bytes, uuid.UUID]:
+    """The ids of the tenant's photos of these hashes; none is deleted before the commit."""
+    if not hashes:
+        return {}
+    query = (
+        select(Photo.sha256, Photo.id)
+        .where(Photo.tenant_id == tenant_id, Photo.sha256.in_(hashes))
+        # In order, as whoever deletes them locks them.
+        .order_by(Photo.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    rows = session.execute(query)
+    return {sha256: photo_id for sha256, photo_id in rows if sha256 is not None}
 
 
 def _new_items(

@@ -5,14 +5,14 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.archives import archives_with_copies
+from db.control import cancel_job
 from db.errors import GalleryNotFoundError, JobNotFoundError, SubjectNotFoundError
 from db.exports.removal import drop_exports_of_gallery, drop_exports_of_job
-from db.jobs import cancel_job, finish_if_complete
 from db.models import (
     Archive,
     DoomedObject,
@@ -22,13 +22,15 @@ from db.models import (
     Gallery,
     Item,
     Job,
+    JobGallery,
     Photo,
     Source,
     Subject,
     Template,
     Upload,
 )
-from db.states import OPEN_ITEM_STATES, OPEN_JOB_STATES, ItemState, JobKind
+from db.progress import count_ended, finish_if_complete
+from db.states import OPEN_ITEM_STATES, ItemState, JobKind
 from db.subjects import get_subject
 from db.uploads import REQUEST_AGE
 
@@ -61,14 +63,16 @@ def delete_subject(
     photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
     drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
-    _delete_unused_photos(session, tenant_id, photos)
+    delete_unused_photos(session, tenant_id, photos)
 
 
 def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> None:
     """Deletes the gallery, its subjects, its jobs and every photo that nothing else refers to.
 
+    Jobs that search other galleries too keep what they have found there.
     Raises `GalleryNotFoundError`.
     """
+    _leave_to_others(session, gallery_id)
     photos = _delete_jobs_of(session, tenant_id, gallery_id)
     # The jobs that enrolled them may be long deleted.
     photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
@@ -78,12 +82,13 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
     if session.scalars(found.with_for_update()).one_or_none() is None:
         raise GalleryNotFoundError("there is no such gallery")
     # Jobs that were made before the gallery was locked; from here on none is, and no template.
+    _leave_to_others(session, gallery_id)
     photos |= _delete_jobs_of(session, tenant_id, gallery_id)
     photos |= _photos_of_templates(session, Template.gallery_id == gallery_id)
     # Jobs that search it beside another stay, without what they found in it.
     drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Gallery).where(Gallery.id == gallery_id))
-    _delete_unused_photos(session, tenant_id, photos)
+    delete_unused_photos(session, tenant_id, photos)
 
 
 def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
@@ -94,21 +99,14 @@ def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     """
     photos = _photos_of_jobs(session, [job_id])
     _delete_job_rows(session, tenant_id, job_id)
-    _delete_unused_photos(session, tenant_id, photos)
+    delete_unused_photos(session, tenant_id, photos)
 
 
-def delete_overdue_jobs(session: Session, *, limit: int = 100) -> int:
-    """Deletes jobs that were not to be kept for so long; returns how many there were."""
-    overdue = session.execute(
-        select(Job.tenant_id, Job.id)
-        .where(Job.delete_after < func.now())
-        .order_by(Job.delete_after)
-        .limit(limit)
-    ).all()
-    for tenant_id, job_id in overdue:
-        with contextlib.suppress(JobNotFoundError):  # Whoever made it was just doing so.
-            delete_job(session, tenant_id, job_id)
-    return len(overdue)
+def jobs_of_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> list[uuid.UUID]:
+    """Jobs that go with the gallery: those that have no other to search."""
+    further = select(JobGallery.job_id).where(JobGallery.job_id == Job.id).exists()
+    query = select(Job.id).where(Job.tenant_id == tenant_id, Job.gallery_id == gallery_id, ~further)
+    return list(session.scalars(query))
 
 
 def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
@@ -192,11 +190,7 @@ def _cancel_open_items(session: Session, subject_id: uuid.UUID) -> None:
         .returning(Item.job_id)
     ).all()
     for job_id in sorted(set(cancelled)):
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id, Job.state.in_(OPEN_JOB_STATES))
-            .values(n_cancelled=Job.n_cancelled + cancelled.count(job_id))
-        )
+        count_ended(session, job_id, cancelled=cancelled.count(job_id))
     finish_if_complete(session, sorted(set(cancelled)))
 
 
@@ -245,11 +239,32 @@ def _release_enrolments(session: Session, subject_id: uuid.UUID) -> set[uuid.UUI
     return photos
 
 
+_LEAVE_TO_OTHERS = text("""
+    WITH other AS (
+        SELECT DISTINCT ON (job.id) job.id, further.gallery_id
+        FROM job JOIN job_gallery further ON further.job_id = job.id
+        WHERE job.gallery_id = :gallery_id
+        ORDER BY job.id, further.gallery_id
+    ), left_out AS (
+        DELETE FROM job_gallery USING other
+        WHERE job_gallery.job_id = other.id AND job_gallery.gallery_id = other.gallery_id
+    )
+    UPDATE job SET gallery_id = other.gallery_id FROM other WHERE job.id = other.id
+""")
+
+
+def _leave_to_others(session: Session, gallery_id: uuid.UUID) -> None:
+    """Jobs that name the gallery first of several name another one first.
+
+    From then on they cannot be told from others, so their exports go before.
+    """
+    drop_exports_of_gallery(session, gallery_id)
+    session.execute(_LEAVE_TO_OTHERS, {"gallery_id": gallery_id})
+
+
 def _delete_jobs_of(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> set[uuid.UUID]:
     """Deletes the gallery's jobs; returns their photos."""
-    jobs = session.scalars(
-        select(Job.id).where(Job.tenant_id == tenant_id, Job.gallery_id == gallery_id)
-    ).all()
+    jobs = jobs_of_gallery(session, tenant_id, gallery_id)
     photos = _photos_of_jobs(session, jobs)
     for job_id in jobs:
         # One that somebody else has deleted meanwhile leaves nothing to do.
@@ -270,7 +285,7 @@ def _delete_job_rows(session: Session, tenant_id: int, job_id: uuid.UUID) -> Non
     session.execute(delete(Job).where(Job.tenant_id == tenant_id, Job.id == job_id))
 
 
-def _delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[uuid.UUID]) -> None:
+def delete_unused_photos(session: Session, tenant_id: int, photo_ids: Iterable[uuid.UUID]) -> None:
     """Deletes those of the photos that no item and no template uses, and dooms their objects."""
     in_item = exists().where(Item.photo_id == Photo.id)
     in_template = (

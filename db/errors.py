@@ -97,6 +97,24 @@ class JobSealedError(ConflictError):
     code = "job_sealed"
 
 
+class JobEndedError(ConflictError):
+    """The job has ended or is about to: it can be neither paused nor resumed."""
+
+    code = "job_ended"
+
+
+class JobCancelledError(ConflictError):
+    """The job was cancelled: nothing of it is tried again."""
+
+    code = "job_cancelled"
+
+
+class GalleriesDifferError(ConflictError):
+    """The galleries to search together are not of one engine and version."""
+
+    code = "galleries_differ"
+
+
 class TooManyExportsError(ConflictError):
     """The job has as many exports as it may have at a time."""
 

@@ -1,9 +1,8 @@
-"""The ledger's moves: dispatch, claim, extend, release, requeue. Recording is db.record's."""
+"""The ledger's moves: claim, extend, release, requeue. db.dispatch sends, db.record records."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -11,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from db.faults import Held, held_parameters
 from db.faults import ids_parameter as _ids
-from db.jobs import finish_if_complete
 from db.places import EntryPlace, PhotoPlace
+from db.progress import count_ended, finish_if_complete
 from db.states import JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 
@@ -36,6 +35,8 @@ class Claim:
     engine: str
     engine_version: str
     gallery_id: uuid.UUID | None
+    further_gallery_ids: tuple[uuid.UUID, ...]
+    """Searched together with the gallery."""
     threshold_distance: float
     top_k: int
     multiple_faces: MultipleFaces
@@ -57,49 +58,9 @@ class Claim:
         return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
 
-_CLAIMED = {one.name for one in fields(Claim)} - {"kind", "multiple_faces", "sha256", "place"}
+_MADE = {"kind", "further_gallery_ids", "multiple_faces", "sha256", "place"}
+_CLAIMED = {one.name for one in fields(Claim)} - _MADE
 """Fields that the query gives as they are."""
-
-
-# A chunk's photos that ran before may have killed their worker: those travel alone.
-_DISPATCH = text("""
-    WITH room AS (
-        SELECT :room - count(*) AS n
-        FROM item
-        WHERE (state = 'queued' AND dispatched_at IS NOT NULL) OR state = 'running'
-    ), due AS (
-        SELECT id
-        FROM item
-        WHERE state = 'queued' AND dispatched_at IS NULL AND due_at <= now()
-        ORDER BY due_at, id
-        LIMIT (SELECT greatest(n, 0) FROM room)
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE item
-    SET dispatched_at = clock_timestamp()
-    FROM due
-    WHERE item.id = due.id
-    RETURNING item.id, item.job_id, item.attempt
-""")
-
-
-def dispatch(
-    session: Session, *, chunk_items: int, chunks_in_flight: int, workers: int
-) -> list[list[int]]:
-    """Marks due items as sent and returns their ids in chunks; the caller commits, then sends.
-
-    A chunk holds items of one job, at most `chunk_items`, and fewer where that lets all of
-    `workers` begin at once. An item that was claimed before makes a chunk of its own.
-    """
-    rows = session.execute(_DISPATCH, {"room": chunk_items * chunks_in_flight}).all()
-    alone = [[row.id] for row in rows if row.attempt > 0]
-    fresh = sorted((row.job_id, row.id) for row in rows if row.attempt == 0)
-    size = max(1, min(chunk_items, -(-len(fresh) // workers)))
-    chunks = []
-    for _, pairs in groupby(fresh, key=lambda pair: pair[0]):
-        ids = [item_id for _, item_id in pairs]
-        chunks += [ids[start : start + size] for start in range(0, len(ids), size)]
-    return alone + chunks
 
 
 _CLAIM = text("""
@@ -109,6 +70,10 @@ _CLAIM = text("""
         WHERE id = ANY(:ids)
           AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
           AND attempt < :max_attempts
+          AND NOT EXISTS (
+              SELECT FROM job WHERE job.id = item.job_id
+                AND (job.paused_at IS NOT NULL OR job.cancel_requested_at IS NOT NULL)
+          )
           AND (attempt = 0 OR :alone)
         ORDER BY id
         FOR UPDATE SKIP LOCKED
@@ -122,6 +87,7 @@ _CLAIM = text("""
     )
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
+           ARRAY(SELECT g.gallery_id FROM job_gallery g WHERE g.job_id = j.id) AS further,
            j.multiple_faces, j.min_face_px, j.min_quality, c.subject_id, c.new_subject,
            c.photo_id, p.sha256, p.size_bytes, p.bucket, p.object_key, p.etag, p.entry_offset,
            p.entry_packed_bytes, p.entry_method, p.entry_crc32, p.entry_name,
@@ -146,8 +112,9 @@ def claim(
     """Takes those of the items that are queued or whose lease has run out.
 
     Gives each a new fence, one more attempt and a lease. An item that is missing from the answer
-    belongs to another worker, or has ended, or ran before and may have taken its worker down: that
-    one is claimed where nothing else comes with it, and a message for it alone is on its way.
+    belongs to another worker, or has ended, or its job is paused or being cancelled. Or it ran
+    before and may have taken its worker down: that one is claimed where nothing else comes with it,
+    and a message for it alone is on its way.
     """
     rows = session.execute(
         _CLAIM,
@@ -168,6 +135,7 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
     return Claim(
         **{name: getattr(row, name) for name in _CLAIMED},
         kind=JobKind(row.kind),
+        further_gallery_ids=tuple(row.further),
         multiple_faces=MultipleFaces(row.multiple_faces),
         sha256=None if row.sha256 is None else bytes(row.sha256),
         place=_place(row),
@@ -252,7 +220,6 @@ _SET_ASIDE = text("""
     FROM lost WHERE item.id = lost.id
     RETURNING item.id, item.job_id
 """)
-_COUNT_FAILED = text("UPDATE job SET n_failed = n_failed + :lost WHERE id = :job_id")
 _RESEND = text("""
     WITH stale AS (
         SELECT id FROM item
@@ -280,7 +247,7 @@ def set_aside(session: Session, *, max_attempts: int) -> list[int]:
     jobs = sorted({row.job_id for row in rows})
     for job_id in jobs:
         lost = sum(row.job_id == job_id for row in rows)
-        session.execute(_COUNT_FAILED, {"job_id": job_id, "lost": lost})
+        count_ended(session, job_id, failed=lost)
     if jobs:
         finish_if_complete(session, jobs)
     return [row.id for row in rows]
@@ -289,13 +256,3 @@ def set_aside(session: Session, *, max_attempts: int) -> list[int]:
 def resend_stale(session: Session, *, after_s: float) -> list[int]:
     """Makes items due again that were sent `after_s` ago and never claimed; returns their ids."""
     return list(session.scalars(_RESEND, {"after_s": after_s}))
-
-
-_UNSEND = text("""
-    UPDATE item SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'queued'
-""").bindparams(_ids("ids"))
-
-
-def unsend(session: Session, item_ids: Sequence[int]) -> None:
-    """Makes items due again whose message could not be sent."""
-    session.execute(_UNSEND, {"ids": list(item_ids)})

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.errors import JobNotFoundError, SourceEmptyError
-from db.jobs import finish_if_complete, lock_job
+from db.jobs import lock_job
 from db.models import Item, Job, Source
 from db.page import ListedEntry, Page, insert_page
+from db.progress import finish_if_complete
 from db.source_ends import end_source
 from db.states import OPEN_JOB_STATES, SourceKind, SourceState
 from pipeline.errors import FaceBatchError

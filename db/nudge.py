@@ -1,6 +1,7 @@
-"""A tap on the dispatcher's shoulder: work is due. Nothing depends on its arrival."""
+"""Taps on the shoulder: work is due, or a job has ended. Nothing depends on their arrival."""
 
 import select
+import uuid
 
 import psycopg2
 from sqlalchemy import text
@@ -8,33 +9,48 @@ from sqlalchemy.orm import Session
 
 from db.errors import DatabaseUnavailableError
 
-CHANNEL = "facebatch_due"
+DUE = "facebatch_due"
+ENDED = "facebatch_ended"
+URGENT = "urgent"
+"""The word with a nudge of work whose answer somebody waits for."""
+_NOTIFY = text("SELECT pg_notify(:channel, :word)")
 
 
-def notify(session: Session) -> None:
+def notify(session: Session, *, urgent: bool = False) -> None:
     """Wakes the dispatchers when the session's transaction commits."""
-    session.execute(text(f"NOTIFY {CHANNEL}"))
+    session.execute(_NOTIFY, {"channel": DUE, "word": URGENT if urgent else ""})
+
+
+def notify_ended(session: Session, job_id: uuid.UUID) -> None:
+    """Wakes those who wait for the job's end when the session's transaction commits."""
+    session.execute(_NOTIFY, {"channel": ENDED, "word": str(job_id)})
 
 
 class Listener:
     """Waits for nudges on a connection of its own, which it makes again when it breaks."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, channel: str) -> None:
         self._database_url = database_url
+        self._channel = channel
         self._connection: psycopg2.extensions.connection | None = None
 
-    def wait(self, timeout_s: float) -> None:
-        """Returns at a nudge, or after `timeout_s`; raises `DatabaseUnavailableError`."""
+    def wait(self, timeout_s: float) -> list[str]:
+        """The words that came with nudges, at the first of them or, with none, after `timeout_s`.
+
+        Raises `DatabaseUnavailableError`.
+        """
         try:
             connection = self._connect()
             connection.poll()
             if not connection.notifies:
                 select.select([connection], [], [], timeout_s)
                 connection.poll()
+            words = [one.payload for one in connection.notifies]
             connection.notifies.clear()
         except (psycopg2.Error, OSError) as exc:
             self.close()
             raise DatabaseUnavailableError("the database does not answer") from exc
+        return words
 
     def close(self) -> None:
         """Ends the connection, if there is one."""
@@ -49,6 +65,6 @@ class Listener:
             )
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {CHANNEL}")
+                cursor.execute(f"LISTEN {self._channel}")
             self._connection = connection
         return self._connection

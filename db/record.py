@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from db.failpoints import Failpoint, reached
 from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
 from db.hashes import ReadPhoto, drop_unread, write_hashes
-from db.jobs import finish_if_complete
 from db.ledger import Claim
-from db.models import Item, Job, Subject, Template
+from db.models import Item, Subject, Template
+from db.progress import count_ended, finish_if_complete
 from db.search import Near
 from db.states import ItemState
 from db.subjects import insert_subject
@@ -256,13 +256,11 @@ def _count(session: Session, outcomes: Sequence[Outcome]) -> None:
     by_job = Counter((outcome.claim.job_id, outcome.state) for outcome in outcomes)
     jobs = sorted({job_id for job_id, _ in by_job})
     for job_id in jobs:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id)
-            .values(
-                n_done=Job.n_done + by_job[job_id, ItemState.DONE],
-                n_no_face=Job.n_no_face + by_job[job_id, ItemState.NO_FACE],
-                n_failed=Job.n_failed + by_job[job_id, ItemState.FAILED],
-            )
+        count_ended(
+            session,
+            job_id,
+            done=by_job[job_id, ItemState.DONE],
+            no_face=by_job[job_id, ItemState.NO_FACE],
+            failed=by_job[job_id, ItemState.FAILED],
         )
     finish_if_complete(session, jobs)

@@ -1,4 +1,4 @@
-"""Nearest subjects: exact search in a gallery, many probes in one statement."""
+"""Nearest subjects: exact search in galleries, many probes in one statement."""
 
 import uuid
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ _NEAREST = text("""
     CROSS JOIN LATERAL (
         SELECT t.subject_id, min(t.vector <-> probe.vector) AS distance
         FROM template t
-        WHERE t.tenant_id = :tenant_id AND t.gallery_id = :gallery_id
+        WHERE t.tenant_id = :tenant_id
+          AND t.gallery_id = ANY(CAST(CAST(:gallery_ids AS text[]) AS uuid[]))
           AND (CAST(:subject_id AS uuid) IS NULL OR t.subject_id = :subject_id)
         GROUP BY t.subject_id
         ORDER BY distance, t.subject_id
@@ -43,7 +44,7 @@ def vector_literal(vector: npt.NDArray[np.float32]) -> str:
 def nearest(
     session: Session,
     tenant_id: int,
-    gallery_id: uuid.UUID,
+    gallery_ids: Sequence[uuid.UUID],
     probes: Sequence[npt.NDArray[np.float32]],
     *,
     top_k: int,
@@ -51,7 +52,8 @@ def nearest(
 ) -> list[list[Near]]:
     """For each probe, shape (dimension,), the `top_k` nearest subjects by L2, nearest first.
 
-    With `subject_id`, that subject alone. The probes must come from the gallery's model.
+    The galleries are searched as if they were one. With `subject_id`, that subject alone. The
+    probes must come from the galleries' model.
     """
     found: list[list[Near]] = [[] for _ in probes]
     if not probes:
@@ -61,7 +63,7 @@ def nearest(
         {
             "probes": [vector_literal(probe) for probe in probes],
             "tenant_id": tenant_id,
-            "gallery_id": gallery_id,
+            "gallery_ids": [str(gallery_id) for gallery_id in gallery_ids],
             "subject_id": subject_id,
             "top_k": top_k,
         },

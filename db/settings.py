@@ -111,6 +111,14 @@ class Settings(BaseSettings):
         alias="FACEBATCH_WORKERS",
         description="Worker processes on this machine. Default: one per core.",
     )
+    urgent_processes: int = Field(
+        default=1,
+        ge=0,
+        le=1024,
+        alias="FACEBATCH_URGENT_WORKERS",
+        description="Worker processes on this machine, beside the others, for photos whose answer "
+        "somebody waits for. 0: the others take those as well, before all else.",
+    )
     max_upload_bytes: int = Field(
         default=25_000_000,
         ge=1,
@@ -152,7 +160,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         alias="FACEBATCH_CHUNKS_IN_FLIGHT",
-        description="Chunks that wait in Redis or run, at the most, over all workers.",
+        description="Photos that wait in Redis or run, at the most, over all workers, in full "
+        "chunks.",
     )
     lease_s: float = Field(
         default=45.0,

@@ -7,7 +7,8 @@ from sqlalchemy import ARRAY, BindParameter, Text, bindparam, text
 from sqlalchemy.orm import Session
 
 from db.errors import JobNotFoundError, SourceLostError
-from db.jobs import finish_if_complete, lock_job
+from db.jobs import lock_job
+from db.progress import finish_if_complete
 from db.source_ends import end_source
 from db.states import SourceState
 

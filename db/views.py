@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 
-from db.states import Decision, ItemState, JobKind, JobState, MultipleFaces
+from db.states import Decision, ItemState, JobKind, JobPriority, JobState, MultipleFaces
 from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.face_quality import Quality
 from pipeline.thresholds import Threshold, WantedThreshold, current_spec, explained
@@ -42,6 +42,9 @@ class NewJob:
 
     kind: JobKind
     gallery_id: uuid.UUID | None
+    further_gallery_ids: tuple[uuid.UUID, ...] = ()
+    """Searched together with the gallery, by an identification."""
+    priority: JobPriority = JobPriority.NORMAL
     subject_id: uuid.UUID | None = None
     threshold: WantedThreshold = field(default_factory=WantedThreshold)
     top_k: int = 5
@@ -75,9 +78,14 @@ class JobView:
     id: uuid.UUID
     kind: JobKind
     state: JobState
+    priority: JobPriority
+    paused_at: dt.datetime | None
+    cancel_requested_at: dt.datetime | None
+    round: int
     engine: str
     engine_version: str
     gallery_id: uuid.UUID | None
+    further_gallery_ids: tuple[uuid.UUID, ...]
     subject_id: uuid.UUID | None
     threshold_distance: float
     target_fmr: float | None
@@ -91,6 +99,10 @@ class JobView:
     sealed_at: dt.datetime | None
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
+    n_sources_open: int
+    read_at: dt.datetime
+    before_at: dt.datetime | None
+    before_ended: int | None
     n_items: int
     n_queued: int
     n_running: int
@@ -103,6 +115,41 @@ class JobView:
     def finished(self) -> bool:
         """Whether every photo has ended and the job with them."""
         return self.finished_at is not None
+
+    @property
+    def gallery_ids(self) -> tuple[uuid.UUID, ...]:
+        """All that are searched."""
+        return () if self.gallery_id is None else (self.gallery_id, *self.further_gallery_ids)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing of it begins until it is resumed."""
+        return self.paused_at is not None
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether its end was asked for and has not come."""
+        return self.cancel_requested_at is not None and not self.finished
+
+    @property
+    def n_ended(self) -> int:
+        """Photos that have ended, in whichever way."""
+        return self.n_done + self.n_no_face + self.n_failed + self.n_cancelled
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Photos that ended in a second, of late; None while none can be told."""
+        if self.finished or self.paused or self.before_at is None or self.before_ended is None:
+            return None
+        span_s = (self.read_at - self.before_at).total_seconds()
+        return (self.n_ended - self.before_ended) / span_s if span_s > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its end, at its rate; None while that or how many will come is unknown."""
+        if not self.rate_per_s or self.sealed_at is None or self.n_sources_open or self.cancelling:
+            return None
+        return (self.n_items - self.n_ended) / self.rate_per_s
 
     @property
     def threshold(self) -> Threshold:

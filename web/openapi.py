@@ -62,6 +62,7 @@ def job_body() -> dict[str, Any]:
     # The page would send each default, and most kinds of jobs refuse most fields.
     for field in fields.values():
         field.pop("default", None)
+    fields["galleries"] = {"type": "string", "description": fields["galleries"]["description"]}
     body = photos_body(archives=True, **fields)
     body["content"]["multipart/form-data"]["schema"]["required"] += wanted["required"]
     body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{SourcedJobIn.__name__}"}}

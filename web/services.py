@@ -10,6 +10,7 @@ from db.session import Database, make_database, ping, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_tenant
+from web.bell import Bell
 from web.health import Health
 
 EXTENSION = "facebatch"
@@ -25,6 +26,11 @@ class Services:
     def database(self) -> Database:
         """A pool with a connection for every second thread: none holds one for long."""
         return make_database(self.settings.database or "", pool_size=8, max_overflow=24)
+
+    @cached_property
+    def bell(self) -> Bell:
+        """Rings when a job has ended that a request waits for."""
+        return Bell(self.settings.database or "")
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from db import accept, jobs, sources
 from db.session import Session, retried
 from db.sources import NewSource
-from db.states import SourceKind
+from db.states import JobPriority, SourceKind
 from db.views import JobView, NewItem, NewJob
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
+from web.schemas.base import PreferHeader
 from web.schemas.jobs import JobIn
 from web.services import Services
+from web.waiting import preferred_wait_s
+
+INTERACTIVE_PHOTOS = 8
 
 
 def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
@@ -43,11 +47,21 @@ def add_arrived(
         sources.add_source(session, services.tenant_id, job_id, new)
 
 
-def new_job(wanted: JobIn) -> NewJob:
-    """What the client asked for, as the ledger takes it."""
+def priority_of(header: PreferHeader, arrived: Received) -> JobPriority:
+    """Of a submission that says nothing of it: somebody who waits for few photos goes first."""
+    waits = preferred_wait_s(header.prefer) > 0
+    few = len(arrived.photos) <= INTERACTIVE_PHOTOS and not arrived.archives
+    return JobPriority.INTERACTIVE if waits and few else JobPriority.NORMAL
+
+
+def new_job(wanted: JobIn, default: JobPriority = JobPriority.NORMAL) -> NewJob:
+    """What the client asked for, as the ledger takes it; with no priority, the `default`."""
+    first, *further = wanted.gallery_ids or (None,)
     return NewJob(
         kind=wanted.kind,
-        gallery_id=wanted.gallery,
+        gallery_id=first,
+        further_gallery_ids=tuple(filter(None, further)),
+        priority=JobPriority[wanted.priority.name] if wanted.priority else default,
         subject_id=wanted.subject,
         threshold=WantedThreshold(
             distance=wanted.threshold,

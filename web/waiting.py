@@ -10,8 +10,8 @@ from db.views import JobView
 from web.services import Services
 
 MAX_WAIT_S = 60
-FIRST_PAUSE_S = 0.02
-LONGEST_PAUSE_S = 0.25
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 0.5
 
 
 def preferred_wait_s(prefer: str | None) -> int:
@@ -36,20 +36,24 @@ def _seconds(wished: str) -> int:
 def finished_job(services: Services, job_id: uuid.UUID, *, wait_s: float) -> JobView:
     """The job, as soon as it has ended, or as it stands after `wait_s`.
 
-    Asks the database again and again: a job takes far longer than the question, and a dropped
-    notification would make a client wait for nothing. A database that is away is waited for too.
-    Raises `JobNotFoundError`, and `UnavailableError` where it is away at the end.
+    The bell says when to look. It may be missed, so the database is asked now and then all the
+    same. One that is away is waited for too. Raises `JobNotFoundError`, and `UnavailableError`
+    where it is away at the end.
     """
+    if wait_s <= 0:
+        return _job(services, job_id)
     give_up_at = time.monotonic() + wait_s
     pause_s = FIRST_PAUSE_S
-    while True:
-        left_s = give_up_at - time.monotonic()
-        job = retrying(lambda: _job(services, job_id), for_s=left_s)
-        left_s = give_up_at - time.monotonic()
-        if job.finished or left_s <= 0:
-            return job
-        time.sleep(min(pause_s, left_s))
-        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+    with services.bell.of(job_id) as rings:
+        while True:
+            left_s = give_up_at - time.monotonic()
+            job = retrying(lambda: _job(services, job_id), for_s=left_s)
+            left_s = give_up_at - time.monotonic()
+            if job.finished or left_s <= 0:
+                return job
+            rings.wait(min(pause_s, left_s))
+            rings.clear()
+            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
 
 def _job(services: Services, job_id: uuid.UUID) -> JobView:

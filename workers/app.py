@@ -68,7 +68,7 @@ def _make_context(**_: Any) -> None:
 
 @contextlib.contextmanager
 def _before_sigterm(slot: Slot) -> Iterator[None]:
-    """SIGTERM to this very process waits for its chunk: systemd sends it to all of a service's."""
+    """SIGTERM to this very process waits for its task: systemd sends it to all of a service's."""
     before = signal.signal(signal.SIGTERM, lambda *_: slot.ask_to_stop())
     try:
         yield
@@ -90,7 +90,8 @@ def process_chunk_task(item_ids: list[int]) -> None:
 def write_export_task(export_id: str) -> None:
     """Writes an export into the bucket."""
     (context,) = _contexts
-    write_export(context, uuid.UUID(export_id))
+    with _before_sigterm(context.slot):
+        write_export(context, uuid.UUID(export_id))
 
 
 @app.task(name=LIST_SOURCE)  # type: ignore[untyped-decorator]

@@ -3,10 +3,15 @@
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from db.dispatch import Chunk, Lane
 from db.settings import Settings
-from workers.transport import use_transport
+from workers.appetite import Appetite
+from workers.transport import URGENT_FIRST, use_transport
 
 QUEUE = "facebatch"
+URGENT_QUEUE = "facebatch.urgent"
+"""Read before the other by workers that read both."""
+QUEUES = {Lane.BULK: QUEUE, Lane.URGENT: URGENT_QUEUE}
 PROCESS_CHUNK = "facebatch.process_chunk"
 LIST_SOURCE = "facebatch.list_source"
 WRITE_EXPORT = "facebatch.write_export"
@@ -24,6 +29,7 @@ TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     # A Redis that was replaced is noticed at the next check, not at the next message.
     "health_check_interval": 5,
+    "queue_order_strategy": URGENT_FIRST,
 }
 """What kombu is told of Redis."""
 
@@ -41,7 +47,10 @@ def make_celery(settings: Settings) -> Celery:
         result_backend=None,
         task_ignore_result=True,
         # The anonymous exchange needs no binding in Redis, so sending works after a FLUSHALL.
-        task_queues=[Queue(QUEUE, Exchange(""), routing_key=QUEUE)],  # type: ignore[no-untyped-call]
+        task_queues=[
+            Queue(name, Exchange(""), routing_key=name)  # type: ignore[no-untyped-call]
+            for name in QUEUES.values()
+        ],
         task_default_queue=QUEUE,
         task_default_exchange="",
         task_default_routing_key=QUEUE,
@@ -65,19 +74,21 @@ def make_celery(settings: Settings) -> Celery:
         # Celery's lines would show arguments; ours say what there is to say.
         worker_redirect_stdouts=False,
     )
+    # No message waits behind a chunk that runs, or for a process that is not ready.
+    app.steps["consumer"].add(Appetite)
     return app
 
 
-def send_chunk(app: Celery, item_ids: list[int]) -> None:
+def send_chunk(app: Celery, chunk: Chunk) -> None:
     """Tells the workers of a chunk; raises kombu's OperationalError where Redis is away."""
-    app.send_task(PROCESS_CHUNK, args=[item_ids], exchange="", routing_key=QUEUE, retry=False)
+    app.send_task(PROCESS_CHUNK, args=[list(chunk.item_ids)], queue=QUEUES[chunk.lane], retry=False)
 
 
 def send_source(app: Celery, source_id: str) -> None:
     """Tells the workers of a source to be listed; raises what `send_chunk` raises."""
-    app.send_task(LIST_SOURCE, args=[source_id], exchange="", routing_key=QUEUE, retry=False)
+    app.send_task(LIST_SOURCE, args=[source_id], queue=QUEUE, retry=False)
 
 
 def send_export(app: Celery, export_id: str) -> None:
     """Tells the workers of an export to be written; raises what `send_chunk` raises."""
-    app.send_task(WRITE_EXPORT, args=[export_id], exchange="", routing_key=QUEUE, retry=False)
+    app.send_task(WRITE_EXPORT, args=[export_id], queue=QUEUE, retry=False)

@@ -23,6 +23,8 @@ from workers.board import Board, Left, Slot
 
 log = structlog.get_logger()
 LOOK_EVERY_S = 0.1
+ASLEEP_S = 3.0
+"""Between two looks lies a second: whoever finds it so much longer was halted."""
 HURRY_S = 2.0
 """So long after it was told to end with its last words, a process is killed."""
 FINISH_S = 6.0
@@ -39,17 +41,24 @@ class Children:
     def __init__(self, board: Board, settings: Settings) -> None:
         self._board = board
         self._settings = settings
-        self._stopped_since: dict[int, float] = {}
+        self._halted_since: dict[int, float] = {}
+        self._looked_at = self._awake_since = time.monotonic()
 
     def look(self) -> None:
         """Ends those that hang. To be called every second, by `tick`.
 
         Celery's own timers stand still while it looks for a Redis that is away.
         """
+        now = time.monotonic()
+        if now - self._looked_at > ASLEEP_S:
+            # All of us were halted, and children are not to blame.
+            self._awake_since = now
+        self._looked_at = now
         for slot in self._board.slots():
             if not _runs(slot.pid):
                 continue
             silent_s = max(slot.silent_s, self._halted_s(slot.pid))
+            silent_s = min(silent_s, now - self._awake_since)
             if silent_s > self._settings.lease_s:
                 slot.note_fault(f"no progress for {self._settings.lease_s:g} s")
                 hurry = silent_s > self._settings.lease_s + HURRY_S
@@ -73,9 +82,9 @@ class Children:
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         with contextlib.suppress(ChildProcessError):
             if os.waitid(os.P_PID, pid, options) is not None:
-                since = self._stopped_since.setdefault(pid, time.monotonic())
+                since = self._halted_since.setdefault(pid, time.monotonic())
                 return time.monotonic() - since
-        self._stopped_since.pop(pid, None)
+        self._halted_since.pop(pid, None)
         return 0.0
 
     def _see_to_the_end(self) -> None:

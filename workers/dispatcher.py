@@ -4,17 +4,20 @@ Several may run at once; each item is sent by one of them.
 """
 
 import sys
+import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from db import nudge
+from db.dispatch import Dispatched, Lane, Room, Turns, dispatch, unsend
 from db.errors import UnavailableError
 from db.exports.queue import dispatch_exports, unsend_exports
 from db.failpoints import Failpoint, reached
-from db.ledger import dispatch, unsend
 from db.nudge import Listener
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -25,16 +28,45 @@ from workers.loop import StopSignal, run_with_settings
 log = structlog.get_logger()
 IDLE_S = 1.0
 """Items that become due without a nudge (after a fault, say) wait this long at the most."""
-BUSY_S = 0.1
-"""While chunks are in flight, room for more is looked for this often."""
+SHORTEST_S, LONGEST_S = 0.02, 0.5
+"""While more is due than fits, it is looked so often that each look finds some of the room free."""
+GATHER_S = 0.05
+"""After a nudge, others are let come before all that is due is looked at; urgent ones are not."""
 TROUBLE_S = 0.5
+URGENT_CHUNK_ITEMS = 4
+URGENT_ITEMS = 8
+"""For each process: it does them before the dispatcher looks again, or nearly so."""
+
+
+def rooms(settings: Settings) -> dict[Lane, Room]:
+    """What may be in flight in each lane."""
+    processes = settings.worker_processes
+    # Those of the other lane help out between two chunks.
+    urgent_processes = settings.urgent_processes + processes
+    return {
+        Lane.BULK: Room(
+            items=settings.chunk_items * settings.chunks_in_flight,
+            chunk_items=settings.chunk_items,
+            workers=processes,
+        ),
+        Lane.URGENT: Room(
+            items=URGENT_ITEMS * urgent_processes,
+            chunk_items=min(URGENT_CHUNK_ITEMS, settings.chunk_items),
+            workers=urgent_processes,
+        ),
+    }
 
 
 class Dispatcher:
     """Moves due items from the table to the queue, a bounded number at a time."""
 
     def __init__(self, settings: Settings, database: Database, celery: Celery) -> None:
+        self.pause_s = 0.0
+        """How long to wait before the next look, where nobody nudges."""
         self._settings = settings
+        self._rooms = rooms(settings)
+        self._pace = Pace(self._rooms)
+        self._turns: Turns = {}
         self._database = database
         self._celery = celery
 
@@ -45,22 +77,19 @@ class Dispatcher:
         """
         sources = self._send_sources()
         with transaction(self._database) as session:
-            chunks = dispatch(
-                session,
-                chunk_items=self._settings.chunk_items,
-                chunks_in_flight=self._settings.chunks_in_flight,
-                workers=self._settings.worker_processes,
-            )
-        if chunks:
+            found = dispatch(session, self._rooms, self._turns)
+        self.pause_s = self._pace.pause_s(found)
+        if found.chunks:
             reached(Failpoint.DISPATCH_COMMITTED)
-        for position, chunk in enumerate(chunks):
+        for position, chunk in enumerate(found.chunks):
             try:
                 send_chunk(self._celery, chunk)
             except (OperationalError, OSError) as exc:
-                self._take_back([item for unsent in chunks[position:] for item in unsent])
+                unsent = found.chunks[position:]
+                self._take_back([item_id for one in unsent for item_id in one.item_ids])
                 raise QueueUnavailableError("the queue does not answer") from exc
             reached(Failpoint.CHUNK_PUBLISHED)
-        return len(chunks) + sources + self._send_exports()
+        return len(found.chunks) + sources + self._send_exports()
 
     def _send_sources(self) -> int:
         """Sends sources to be listed: photos come of them, so they go before photos."""
@@ -100,16 +129,50 @@ class QueueUnavailableError(UnavailableError):
     code = "queue_unavailable"
 
 
+class Pace:
+    """How long the dispatcher waits before it looks again, where nobody nudges it."""
+
+    def __init__(self, rooms: Mapping[Lane, Room]) -> None:
+        self._rooms = rooms
+        self._pause_s = SHORTEST_S
+
+    def pause_s(self, found: Dispatched) -> float:
+        """Shorter where a look found much of the room free, longer where it found little."""
+        if not found.more:
+            self._pause_s = SHORTEST_S
+            return IDLE_S
+        sent = Counter(dict.fromkeys(self._rooms, 0))
+        for chunk in found.chunks:
+            sent[chunk.lane] += len(chunk.item_ids)
+        freed = max(sent[lane] / room.items for lane, room in self._rooms.items())
+        if freed > 1 / 4:
+            self._pause_s = max(self._pause_s * 0.7, SHORTEST_S)
+        elif freed < 1 / 8:
+            self._pause_s = min(self._pause_s * 1.4, LONGEST_S)
+        return self._pause_s
+
+
+def await_nudge(listener: Listener, timeout_s: float) -> None:
+    """Returns at an urgent nudge, a moment after any other, or after `timeout_s`."""
+    words = listener.wait(timeout_s)
+    give_up_at = time.monotonic() + GATHER_S
+    while words and nudge.URGENT not in words:
+        left_s = give_up_at - time.monotonic()
+        if left_s <= 0:
+            return
+        words = listener.wait(left_s)
+
+
 def run(settings: Settings) -> None:
     """Dispatches until SIGINT or SIGTERM."""
     stop = StopSignal()
     database = make_database(settings.database or "", pool_size=1, max_overflow=0)
     dispatcher = Dispatcher(settings, database, make_celery(settings))
-    listener = Listener(settings.database or "")
+    listener = Listener(settings.database or "", nudge.DUE)
     while not stop:
         try:
-            sent = dispatcher.send_due()
-            listener.wait(BUSY_S if sent else IDLE_S)
+            dispatcher.send_due()
+            await_nudge(listener, dispatcher.pause_s)
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

@@ -5,23 +5,25 @@ Several may run at once; rows are locked and skipped, and every step can be done
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import redis
 import structlog
 
-from db import erase, ledger, nudge, source_queue
+from db import control, erase, erase_jobs, ledger, nudge, source_queue
 from db.archives import drop_empty_archives
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
 from db.failpoints import Failpoint, reached
-from db.jobs import cancel_abandoned
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
-from workers.celery_app import QUEUE
+from workers.celery_app import QUEUES
 from workers.emptying import move_survivors
 from workers.loop import StopSignal, run_with_settings
 
@@ -35,6 +37,8 @@ or never will."""
 DELETED_AT_ONCE = 100
 """Objects whose deletion is noted together."""
 OPEN_JOB_AGE = dt.timedelta(hours=24)
+PATIENCE_S = 5.0
+"""For jobs of very many photos, so that leases are looked at meanwhile."""
 
 
 class Reconciler:
@@ -45,10 +49,13 @@ class Reconciler:
         self._database = database
         self._store = store
         url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+        self.has_more = False
+        """Whether the last look stopped before its work was done."""
         self._redis = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
 
     def reconcile(self) -> None:
         """Does every step; one that fails is logged and does not keep the others from running."""
+        self.has_more = False
         steps: dict[str, Callable[[], int]] = {
             "items_set_aside": lambda: self._committed(self._set_aside),
             "leases_expired": lambda: self._committed(self._requeue_expired),
@@ -59,9 +66,10 @@ class Reconciler:
             "exports_expired": lambda: self._committed(drop_expired_exports),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
-                lambda session: len(cancel_abandoned(session, OPEN_JOB_AGE))
+                lambda session: len(control.cancel_abandoned(session, OPEN_JOB_AGE))
             ),
-            "jobs_deleted": lambda: self._committed(erase.delete_overdue_jobs),
+            "jobs_cancelled": self._cancel_jobs,
+            "jobs_deleted": self._delete_jobs,
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "photos_moved_out": lambda: move_survivors(self._database, self._store),
             "archives_dropped": lambda: self._committed(drop_empty_archives),
@@ -82,6 +90,40 @@ class Reconciler:
         """What `step` returns, once its transaction is committed."""
         with transaction(self._database) as session:
             return step(session)
+
+    def _cancel_jobs(self) -> int:
+        """Ends what is queued of jobs whose end was asked for, for as long as leases can wait."""
+        jobs = self._committed(control.cancelling_jobs)
+        return self._in_batches(jobs, control.cancel_some)
+
+    def _delete_jobs(self) -> int:
+        """Deletes jobs that are not to be kept, likewise."""
+        jobs = self._committed(erase_jobs.overdue_jobs)
+        for job_id in jobs:
+            self._committed(partial(control.ask_to_end, job_id=job_id))
+        return self._in_batches(
+            jobs, lambda session, job_id, _at: erase_jobs.delete_some(session, job_id)
+        )
+
+    def _in_batches(
+        self, jobs: Iterable[uuid.UUID], some: Callable[[Session, uuid.UUID, int], int | None]
+    ) -> int:
+        """Goes through the jobs, a transaction for each batch; returns how many were done with.
+
+        Where time is up before the end, the next look comes at once.
+        """
+        give_up_at = time.monotonic() + PATIENCE_S
+        done = 0
+        for job_id in jobs:
+            at: int | None = 0
+            while at is not None:
+                if time.monotonic() > give_up_at:
+                    self.has_more = True
+                    return done
+                with transaction(self._database) as session:
+                    at = some(session, job_id, at)
+            done += 1
+        return done
 
     def _set_aside(self, session: Session) -> int:
         return len(ledger.set_aside(session, max_attempts=self._settings.max_attempts))
@@ -106,7 +148,7 @@ class Reconciler:
         return self._committed(requeue)
 
     def _resend_stale(self) -> int:
-        after_s = self._settings.resend_after_s if self._queue_is_empty() else SURELY_LOST_S
+        after_s = self._settings.resend_after_s if self._queues_are_empty() else SURELY_LOST_S
 
         def resend(session: Session) -> int:
             stale = len(ledger.resend_stale(session, after_s=after_s))
@@ -118,10 +160,10 @@ class Reconciler:
 
         return self._committed(resend)
 
-    def _queue_is_empty(self) -> bool:
+    def _queues_are_empty(self) -> bool:
         """False too where Redis is away: then nothing could be sent again anyway."""
         try:
-            return int(self._redis.llen(QUEUE)) == 0
+            return not any(self._redis.llen(name) for name in QUEUES.values())
         except redis.RedisError:
             return False
 
@@ -162,7 +204,7 @@ def run(settings: Settings) -> None:
     reconciler = Reconciler(settings, database, ObjectStore.from_settings(settings))
     while not stop:
         reconciler.reconcile()
-        stop.wait(settings.reconcile_every_s)
+        stop.wait(0 if reconciler.has_more else settings.reconcile_every_s)
     database.dispose()
 
 

@@ -1,7 +1,8 @@
 """The fault that a fence is for: a worker that has lost what it holds, and does not know it.
 
-One worker halts with its outcomes in hand. Another, which has claimed the same items since, halts
-before it has any. Then the first goes on: whatever ends now, it has ended under a lost claim.
+A worker on another machine falls asleep with its outcomes in hand. Ours claim the same items when
+their lease has run out, and halt. Then the first wakes up: whatever ends now, it has ended under a
+claim that does not hold.
 """
 
 import contextlib
@@ -10,68 +11,91 @@ import signal
 import time
 from collections.abc import Iterator
 
-import psutil
 import psycopg2
 
 from bench.soak import tables
+from bench.soak.guest import Guest, guest
 from bench.soak.hand import Effect, Hand, NothingThereError
 from bench.soak.stack import LOOK_EVERY_S
 from db.failpoints import Failpoint
 
-HALT_LIMIT_S = 5.0
-"""A worker that works comes to each failpoint sooner."""
+BUSY_LIMIT_S = 6.0
+"""A worker that is there gets something to do, and has done it, sooner."""
+ASK_EVERY_S = 0.5
+COMMIT_S = 0.3
+"""What a worker that is halted had asked of the database is done by then."""
 RECORD_S = 1.0
-"""A worker that goes on has recorded its outcomes by then, if it may."""
+"""A worker that wakes up has recorded its outcomes by then, if it may."""
 
 
 def worker_overtaken(hand: Hand) -> Effect:
     """Raises `NothingThereError` where the workers do not meet over the same items."""
-    with _halted_at(hand, Failpoint.CHUNK_COMPUTED) as first:
-        held = hand.claims()
-        with _taken_over(hand, held, first) as taken:
-            _go_on(first)
+    with guest(hand) as sleeper:
+        held = _asleep_with_outcomes(hand, sleeper)
+        with _taken_over(hand, held) as taken:
+            sleeper.wake()
             time.sleep(RECORD_S)
             usurped = _usurped(hand, taken)
     hand.overtaken += len(taken)
     hand.usurped += usurped
-    return Effect(said=f"process {first}; {len(taken)} of its items were in other hands")
+    return Effect(said=f"{len(taken)} items were in other hands when their worker woke up")
+
+
+def _asleep_with_outcomes(hand: Hand, sleeper: Guest) -> dict[int, int]:
+    """Puts the guest to sleep before it records; returns what is claimed then."""
+    order = sleeper.halts_at(Failpoint.CHUNK_COMPUTED)
+    # What comes while ours are halted comes to the guest.
+    with _ours_halted(hand):
+        give_up_at = time.monotonic() + BUSY_LIMIT_S
+        while order.exists():
+            if time.monotonic() > give_up_at:
+                raise NothingThereError("the second worker gets nothing to do")
+            hand.pace.want_work()
+            time.sleep(ASK_EVERY_S)
+        held = hand.claims()
+        sleeper.sleep()
+    return held
 
 
 @contextlib.contextmanager
-def _halted_at(hand: Hand, point: Failpoint, *, but: int = 0) -> Iterator[int]:
-    """The worker process that halts at `point`; it goes on at the end."""
-    others = {but, *_halted(hand)}
-    order = hand.stack.arm(point, halts=True)
-    hand.pace.want_work()
-    give_up_at = time.monotonic() + HALT_LIMIT_S
-    while order.exists() or not (fresh := _halted(hand) - others):
-        if time.monotonic() > give_up_at:
-            order.unlink(missing_ok=True)
-            raise NothingThereError(f"no worker came to {point}")
-        time.sleep(LOOK_EVERY_S)
+def _taken_over(hand: Hand, held: dict[int, int]) -> Iterator[dict[int, int]]:
+    """Items of `held` with the new fences under which ours have them, and halt."""
+    order = hand.stack.arm(Failpoint.CHUNK_CLAIMED, halts=True)
+    give_up_at = time.monotonic() + 2 * hand.beyond_lease_s
     try:
-        yield min(fresh)
+        while time.monotonic() < give_up_at:
+            if order.exists():
+                time.sleep(LOOK_EVERY_S / 5)
+                continue
+            with _ours_halted(hand):
+                time.sleep(COMMIT_S)
+                now = hand.claims()
+                taken = {one: now[one] for one in held.keys() & now if now[one] > held[one]}
+                if taken:
+                    yield taken
+                    return
+                # Before they go on: what they claim next may be it.
+                order = hand.stack.arm(Failpoint.CHUNK_CLAIMED, halts=True)
     finally:
-        for pid in fresh:
-            _go_on(pid)
+        order.unlink(missing_ok=True)
+    raise NothingThereError("nobody took over what a sleeping worker held")
 
 
 @contextlib.contextmanager
-def _taken_over(hand: Hand, held: dict[int, int], first: int) -> Iterator[dict[int, int]]:
-    """Items of `held` with the new fences under which another process has them, and halts."""
-    give_up_at = time.monotonic() + 3 * hand.beyond_lease_s
-    while time.monotonic() < give_up_at:
-        with _halted_at(hand, Failpoint.CHUNK_CLAIMED, but=first):
-            now = hand.claims()
-            taken = {one: now[one] for one in held.keys() & now if now[one] > held[one]}
-            if taken:
-                yield taken
-                return
-    raise NothingThereError("nobody took over what a halted worker held")
+def _ours_halted(hand: Hand) -> Iterator[None]:
+    """All of the stack's own workers stand still, those at a failpoint too, and then go on."""
+    pid = hand.pid("worker")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGCONT)
 
 
 def _usurped(hand: Hand, taken: dict[int, int]) -> list[str]:
-    """Items that have ended although the one worker that holds them is halted."""
+    """Items that have ended although all who may hold them are halted."""
     with contextlib.suppress(psycopg2.Error):
         now = tables.states_of(hand.stack.database_url, [*taken])
         return [
@@ -80,17 +104,3 @@ def _usurped(hand: Hand, taken: dict[int, int]) -> list[str]:
             if state in tables.FINAL and fence == taken[item_id]
         ]
     return []
-
-
-def _halted(hand: Hand) -> set[int]:
-    halted = set()
-    for pid in hand.stack.children("worker"):
-        with contextlib.suppress(psutil.Error):
-            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                halted.add(pid)
-    return halted
-
-
-def _go_on(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)

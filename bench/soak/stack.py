@@ -38,6 +38,18 @@ def wait_for(condition: Callable[[], object], what: str, *, limit_s: float) -> N
         time.sleep(LOOK_EVERY_S)
 
 
+def arm(folder: Path, point: Failpoint, detail: str = "", *, halts: bool = False) -> Path:
+    """Has the next process that heeds `folder` die or halt at `point`.
+
+    Returns the file that it takes away before it does.
+    """
+    order = folder / file_name(point, detail)
+    fresh = order.with_name(f".fresh-{order.name}")
+    fresh.write_text(HALTS if halts else "kill", encoding="ascii")
+    fresh.rename(order)
+    return order
+
+
 @dataclass(slots=True)
 class SoakStack:
     """One home, and the supervisor that serves from it while it is up."""
@@ -142,11 +154,7 @@ class SoakStack:
 
     def arm(self, point: Failpoint, detail: str = "", *, halts: bool = False) -> Path:
         """Has the next process that gets to `point` die or halt; returns what it takes away."""
-        order = self.failpoints / file_name(point, detail)
-        fresh = order.with_name(f".fresh-{order.name}")
-        fresh.write_text(HALTS if halts else "kill", encoding="ascii")
-        fresh.rename(order)
-        return order
+        return arm(self.failpoints, point, detail, halts=halts)
 
     def leftovers(self) -> list[str]:
         """What still runs for this home, by name."""

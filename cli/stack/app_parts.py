@@ -17,6 +17,7 @@ from cli.threads import ONE_THREAD
 from db.settings import KNOWN_NAMES, OWN_PREFIX, Settings
 
 SIGTERM_BIT = 1 << 14
+BULK_NICENESS = 10
 
 
 def settings_environ(settings: Settings) -> dict[str, str]:
@@ -55,20 +56,15 @@ def preparation(environ: Mapping[str, str]) -> Part:
 
 
 def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
-    """Worker, dispatcher and reconciler."""
-    processes = settings.worker_processes
-    worker = Part(
-        name="worker",
-        command=python(
-            "celery",
-            *("--app", "workers.app", "worker", "--pool", "prefork"),
-            *("--concurrency", str(processes), "--queues", "facebatch"),
-            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-        ),
-        # Each process has a core; more threads would only get into each other's way.
-        environ={**environ, **ONE_THREAD},
-        is_ready=functools.partial(_has_children, processes),
-    )
+    """Workers of both kinds, dispatcher and reconciler."""
+    workers = [
+        # It takes what is urgent too, whenever it is between two chunks.
+        _worker("worker", settings.worker_processes, "facebatch.urgent,facebatch", environ)
+    ]
+    if settings.urgent_processes:
+        # At once where it is asked, even on a machine whose cores are all at work.
+        urgent = _worker("urgent", settings.urgent_processes, "facebatch.urgent", environ)
+        workers = [replace(workers[0], niceness=BULK_NICENESS), urgent]
     loops = [
         Part(
             name=name,
@@ -78,7 +74,22 @@ def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
         )
         for name in ("dispatcher", "reconciler")
     ]
-    return [worker, *loops]
+    return [*workers, *loops]
+
+
+def _worker(name: str, processes: int, queues: str, environ: Mapping[str, str]) -> Part:
+    return Part(
+        name=name,
+        command=python(
+            "celery",
+            *("--app", "workers.app", "worker", "--pool", "prefork"),
+            *("--concurrency", str(processes), "--queues", queues),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ),
+        # Each process has a core; more threads would only get into each other's way.
+        environ={**environ, **ONE_THREAD},
+        is_ready=functools.partial(_has_children, processes),
+    )
 
 
 def watched(part: Part, home: Home) -> Part:

@@ -164,7 +164,7 @@ class Keeper:
                     umask=0o077,
                     # Safe: whoever keeps parts has one thread, or its others hold no lock of libc.
                     preexec_fn=functools.partial(  # noqa: PLW1509
-                        _stop_with_parent, self.part.stop_signal
+                        _begin, self.part.stop_signal, self.part.niceness
                     ),
                 )
             except OSError as exc:
@@ -247,8 +247,9 @@ def tail(path: Path, after_bytes: int = 0, *, lines: int = TAIL_LINES, indent: s
     return "\n".join(indent + line for line in written[-lines:])
 
 
-def _stop_with_parent(stop_signal: signal.Signals) -> None:
+def _begin(stop_signal: signal.Signals, niceness: int) -> None:
     """Has the kernel stop this process when its parent dies, as it does when that is killed."""
+    os.nice(niceness)
     _libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(stop_signal), *(ctypes.c_ulong(0),) * 3)
 
 

@@ -32,6 +32,8 @@ class Part:
     """Called before every start; raises `StackError`."""
     clean: Callable[[], None] = nothing
     """Called after the end of the process."""
+    niceness: int = 0
+    """Above 0, others come first where there are not cores enough."""
     stop_signal: signal.Signals = signal.SIGTERM
     start_limit_s: float = 60.0
     """A process that is not ready after this long is taken for stuck."""

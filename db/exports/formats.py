@@ -18,7 +18,7 @@ STREAMED = (
     ExportFormat.SUBJECTS_CSV,
 )
 """Formats that the web server writes as it answers; workers write all of them."""
-_OF_SUBJECTS = (ExportFormat.SUBJECTS_JSONL, ExportFormat.SUBJECTS_CSV)
+OF_SUBJECTS = (ExportFormat.SUBJECTS_JSONL, ExportFormat.SUBJECTS_CSV)
 MEDIA_TYPES = {
     ExportFormat.JSONL: "application/x-ndjson",
     ExportFormat.CSV: "text/csv; charset=utf-8",
@@ -62,23 +62,25 @@ def export_chunks(
 
     `count` is told how many photos or subjects have been read, page by page.
     """
-    pages = subject_pages if wanted.format in _OF_SUBJECTS else photo_pages
+    pages = subject_pages if wanted.format in OF_SUBJECTS else photo_pages
     found = pages(database, wanted.tenant_id, wanted.job_id, at_page=at_page)
-    return written(wanted, _counted(found, count))
+    return chunks_of(wanted.format, _counted(found, count), unknown_faces=wanted.unknown_faces)
 
 
-def written(wanted: Wanted, pages: Lines) -> Iterator[bytes]:
-    """The pages in the wanted format."""
-    if wanted.format is ExportFormat.PARQUET:
+def chunks_of(
+    export_format: ExportFormat, pages: Lines, *, unknown_faces: bool = True
+) -> Iterator[bytes]:
+    """Pages of lines in a format."""
+    if export_format is ExportFormat.PARQUET:
         # Imported where it is needed: the web server has no pyarrow, and never gets here.
         from db.exports.parquet_file import parquet_chunks
 
         return parquet_chunks(pages)
-    if wanted.format is ExportFormat.XMP:
-        return xmp_chunks(pages, unknown_faces=wanted.unknown_faces)
-    if wanted.format is ExportFormat.CSV:
+    if export_format is ExportFormat.XMP:
+        return xmp_chunks(pages, unknown_faces=unknown_faces)
+    if export_format is ExportFormat.CSV:
         return csv_chunks(pages)
-    if wanted.format is ExportFormat.SUBJECTS_CSV:
+    if export_format is ExportFormat.SUBJECTS_CSV:
         return subjects_csv_chunks(pages)
     return jsonl_chunks(pages)
 

@@ -45,8 +45,9 @@ def parquet_chunks(pages: Iterable[Sequence[Line]]) -> Iterator[bytes]:
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
         for group in _groups(pages):
             writer.write_table(_table(group))
-            yield sink.taken()
-    yield sink.taken()
+            group.clear()  # The next one would be in memory beside it.
+            yield from sink.pieces()
+    yield from sink.pieces()
 
 
 def _groups(pages: Iterable[Sequence[Line]]) -> Iterator[list[Line]]:

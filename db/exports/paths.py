@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from pathlib import PurePosixPath
 
 from db.exports.lines import Line
 
@@ -20,7 +19,7 @@ class SidecarPaths:
     def __init__(self) -> None:
         self._unnamed: set[str] = set()
 
-    def path(self, line: Line) -> PurePosixPath:
+    def path(self, line: Line) -> str:
         """`<client id>.xmp`, where the id is a plain relative path; else one made of its hash.
 
         Ids are their job's alone. Photos that were sent without one have their file's name, of
@@ -37,14 +36,14 @@ class SidecarPaths:
         return _path_of(name)
 
 
-def elsewhere(name: str) -> PurePosixPath:
+def elsewhere(name: str) -> str:
     """A path for a name that is none; equal names get equal ones."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    return PurePosixPath(ELSEWHERE, digest[:32] + SUFFIX)
+    return f"{ELSEWHERE}/{digest[:32]}{SUFFIX}"
 
 
-def _path_of(name: str) -> PurePosixPath:
-    return PurePosixPath(name + SUFFIX) if _is_plain(name) else elsewhere(name)
+def _path_of(name: str) -> str:
+    return name + SUFFIX if _is_plain(name) else elsewhere(name)
 
 
 def _is_plain(name: str) -> bool:

@@ -19,6 +19,7 @@ from db.exports.lines import Line
 
 TOOLKIT = "facebatch"
 """What `x:xmptk` begins with in sidecars of ours."""
+_TOOLKIT_VERSION = f"{TOOLKIT} {version('facebatch')}"
 _TURNED = frozenset({5, 6, 7, 8})
 _MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
 # What XML 1.0 has no way to write (section 2.2).
@@ -86,7 +87,7 @@ def sidecar(line: Line, *, unknown_faces: bool = True) -> str | None:
     size = line["width"], line["height"]
     width, height = reversed(size) if orientation in _TURNED else size
     return _PACKET.format(
-        toolkit=f"{TOOLKIT} {version('facebatch')}",
+        toolkit=_TOOLKIT_VERSION,
         orientation=orientation,
         people=_people(names),
         width=width,

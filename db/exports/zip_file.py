@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from db.exports.lines import Line
 from db.exports.paths import SidecarPaths
-from db.exports.sink import Sink
+from db.exports.sink import PIECE_BYTES, Sink
 from db.exports.xmp import sidecar
 
-CHUNK_BYTES = 256 * 1024
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The same photos make the same bytes, whenever they are written."""
 
@@ -52,10 +51,10 @@ def xmp_chunks(pages: Iterable[Sequence[Line]], *, unknown_faces: bool = True) -
             for line in page:
                 text = sidecar(line, unknown_faces=unknown_faces)
                 if text is not None:
-                    archive.writestr(_entry(str(paths.path(line))), text.encode())
-                if sink.held_bytes >= CHUNK_BYTES:
-                    yield sink.taken()
-    yield sink.taken()
+                    archive.writestr(_entry(paths.path(line)), text.encode())
+                if sink.held_bytes >= PIECE_BYTES:
+                    yield from sink.pieces()
+    yield from sink.pieces()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

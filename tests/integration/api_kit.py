@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from db.ledger import dispatch
+from db.dispatch import Lane, Room, dispatch
 from db.session import transaction
 from db.settings import Settings
 from db.source_queue import dispatch_sources
@@ -19,6 +19,7 @@ from workers.stages.chunk import process_chunk
 from workers.stages.listing import list_source
 
 Photo = tuple[str, bytes]
+ROOM = Room(items=64, chunk_items=16, workers=1)
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 
 
@@ -115,8 +116,8 @@ class BackgroundWorker:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
                 sources = dispatch_sources(session, in_flight=4)
-                chunks = dispatch(session, chunk_items=16, chunks_in_flight=4, workers=1)
+                found = dispatch(session, dict.fromkeys(Lane, ROOM), {})
             for source_id in sources:
                 list_source(self._context, source_id)
-            for chunk in chunks:
-                process_chunk(self._context, chunk)
+            for chunk in found.chunks:
+                process_chunk(self._context, chunk.item_ids)

@@ -11,8 +11,11 @@ from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
 from pydantic import SecretStr
 from source_kit import Lister
-from worker_kit import StartWorker, starting
+from worker_kit import OwnQueue, StartWorker, starting
 
+from cli.stack.home import open_home
+from cli.stack.ports import FreePorts
+from cli.stack.valkey import redis_url, valkey
 from db.prepare import migrate
 from db.session import Database, make_database, transaction
 from db.settings import Settings
@@ -129,3 +132,12 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
 def lister(kit: Kit, settings: Settings) -> Lister:
     """The owner, with sources in the bucket."""
     return Lister(kit=kit, settings=settings, store=ObjectStore.from_settings(settings))
+
+
+@pytest.fixture
+def own_queue(settings: Settings, tmp_path: Path) -> OwnQueue:
+    """A Valkey that does not run yet."""
+    home = open_home(tmp_path / "home")
+    port = FreePorts().one()
+    own = settings.model_copy(update={"redis_url": SecretStr(redis_url(home, port))})
+    return OwnQueue(settings=own, home=home, part=valkey(home, port))

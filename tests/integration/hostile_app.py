@@ -16,7 +16,6 @@ __all__ = ["app"]
 FOR_EVER_S = 3600
 ORDERS = {
     b"!slow": lambda: time.sleep(SLOW_S),
-    b"!endless": lambda: time.sleep(FOR_EVER_S),
     # Python's lock is held meanwhile: no thread of the process does anything.
     b"!stuck": lambda: ctypes.PyDLL(None).sleep(FOR_EVER_S),
     b"!abort": os.abort,

@@ -1,14 +1,18 @@
 """What tests of the ledger share: photos without pixels, faces without photos."""
 
 import hashlib
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from sqlalchemy import event, text
 
 from db import accept, galleries, jobs, subjects
-from db.ledger import Claim, claim, dispatch
+from db.dispatch import Dispatched, Lane, Room, dispatch
+from db.ledger import Claim, claim
 from db.record import EnrolFace, Outcome, record
 from db.search import nearest
 from db.session import Database, transaction
@@ -86,9 +90,16 @@ class Kit:
         with transaction(self.database) as session:
             return jobs.get_job(session, self.tenant_id, job_id)
 
-    def dispatch(self, *, chunk_items: int = 16, in_flight: int = 4) -> list[list[int]]:
+    def dispatch(
+        self, *, chunk_items: int = 16, in_flight: int = 4, workers: int = 1
+    ) -> list[list[int]]:
+        room = Room(items=chunk_items * in_flight, chunk_items=chunk_items, workers=workers)
+        found = self.dispatched(room)
+        return [list(chunk.item_ids) for chunk in found.chunks]
+
+    def dispatched(self, bulk: Room, *, urgent: Room | None = None) -> Dispatched:
         with transaction(self.database) as session:
-            return dispatch(session, chunk_items=chunk_items, chunks_in_flight=in_flight, workers=1)
+            return dispatch(session, {Lane.BULK: bulk, Lane.URGENT: urgent or bulk}, {})
 
     def claim(self, ids: Sequence[int], *, lease_s: float = LEASE_S) -> list[Claim]:
         with transaction(self.database) as session:
@@ -121,7 +132,7 @@ class Kit:
             near = nearest(
                 session,
                 self.tenant_id,
-                claimed.gallery_id,
+                [claimed.gallery_id, *claimed.further_gallery_ids],
                 [face.embedding for face in faces.faces],
                 top_k=claimed.top_k,
             )
@@ -134,3 +145,48 @@ def done(claimed: Claim, faces: PhotoFaces, **more: object) -> Outcome:
 
 def failed(claimed: Claim, code: str = "not_an_image") -> Outcome:
     return Outcome(claim=claimed, state=ItemState.FAILED, error_code=code, error_detail="x")
+
+
+def plans(kit: Kit, call: Callable[[], object]) -> list[str]:
+    """How the server goes about each statement that `call` has asked of it."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        seen.append((statement, values))
+
+    event.listen(kit.database, "before_cursor_execute", note)
+    call()
+    event.remove(kit.database, "before_cursor_execute", note)
+    with kit.database.connect() as connection:
+        return [
+            "\n".join(line for (line,) in connection.exec_driver_sql(f"EXPLAIN {sql}", values))
+            for sql, values in seen
+            if sql.lstrip().startswith(("SELECT", "WITH"))
+        ]
+
+
+def indexes_of_items(plan: str) -> set[str]:
+    """By which indexes a plan reads items; a scan that goes by none is called by its line."""
+    scans = [line for line in plan.splitlines() if "Scan" in line and "item" in line]
+    named = (re.search(r"(?:using|Scan on) (pk_item|\w*item_\w+)", line) for line in scans)
+    return {found[1] if found else line for found, line in zip(named, scans, strict=True)} - {
+        line for line in scans if "Bitmap Heap Scan" in line
+    }
+
+
+def many(kit: Kit, job_id: uuid.UUID, number: int) -> None:
+    """Adds so many photos like the job's first, and has the server count them."""
+    values = {"number": number, "job_id": job_id}
+    with transaction(kit.database) as session:
+        session.execute(
+            text("""
+                INSERT INTO item (tenant_id, job_id, photo_id, name, state, fence, attempt)
+                SELECT tenant_id, job_id, photo_id, n::text, 'queued', 0, 0
+                FROM item, generate_series(1, :number) AS n WHERE job_id = :job_id
+            """),
+            values,
+        )
+        session.execute(
+            text("UPDATE job SET n_items = n_items + :number WHERE id = :job_id"), values
+        )
+        session.execute(text("ANALYZE item"))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import text
 
-from db import jobs, results
+from db import control, results
 from db.session import transaction
 from db.settings import Settings
 from db.states import ItemState, JobKind, JobState, MultipleFaces
@@ -307,7 +307,7 @@ def test_a_job_cancelled_meanwhile_gets_no_result(
     job_id = kit.job(store_photo("p", jpeg()))
     chunks = kit.dispatch()
     with transaction(kit.database) as session:
-        jobs.cancel_job(session, kit.tenant_id, job_id)
+        control.cancel_job(session, kit.tenant_id, job_id)
     for chunk in chunks:
         process_chunk(context, chunk)
     view = kit.view(job_id)

@@ -29,6 +29,7 @@ from db.settings import Settings
 from db.storage import ObjectStore
 from db.writing import StoredObject
 from workers import reconciler
+from workers.board import Board
 from workers.celery_app import QUEUE, WRITE_EXPORT, make_celery
 from workers.context import WorkerContext
 from workers.dispatcher import Dispatcher, QueueUnavailableError
@@ -193,6 +194,22 @@ def test_a_bucket_that_is_away_costs_no_attempt(
             session.execute(text("UPDATE export SET due_at = now()"))
         write_export(away, export_id)
         assert export(api, job, export_id)["state"] == "queued"
+    write_export(context, export_id)
+    assert export(api, job, export_id)["state"] == "done"
+
+
+def test_a_worker_that_is_to_stop_hands_its_export_back_at_once(
+    api: Api, local: Kit, context: WorkerContext
+) -> None:
+    job = identified(local, 1)
+    export_id = asked_for(api, job, format="csv")
+    for _ in range(4):
+        stopping = Board(processes=1)
+        stopping.stop()
+        write_export(replace(context, slot=stopping.slot(0)), export_id)
+        assert export(api, job, export_id)["state"] == "queued"
+        assert left_in_bucket(context, export_id) == []
+    assert due(context) == [export_id]
     write_export(context, export_id)
     assert export(api, job, export_id)["state"] == "done"
 

@@ -7,7 +7,7 @@ import pytest
 from ledger_kit import Kit, done, failed, item, photo_of
 from sqlalchemy import func, select, text
 
-from db import accept, jobs, ledger, results
+from db import accept, control, jobs, ledger, results
 from db.errors import DuplicateItemError, EmptyJobError, JobNotFoundError, JobSealedError
 from db.models import Event, Extraction, Face, Item
 from db.session import transaction
@@ -210,9 +210,9 @@ def test_cancel_ends_what_is_open_and_keeps_what_is_done(kit: Kit) -> None:
     claims = kit.claim_all()
     kit.record(done(claims[0], photo_of(1)))
     with transaction(kit.database) as session:
-        assert jobs.cancel_job(session, kit.tenant_id, job_id)
+        assert control.cancel_job(session, kit.tenant_id, job_id)
     with transaction(kit.database) as session:
-        assert not jobs.cancel_job(session, kit.tenant_id, job_id)
+        assert not control.cancel_job(session, kit.tenant_id, job_id)
     assert kit.record(done(claims[1], photo_of(2))) == set()
     view = kit.view(job_id)
     assert (view.state, view.n_done, view.n_cancelled) == (JobState.CANCELLED, 1, 2)
@@ -256,16 +256,18 @@ def test_known_photos_are_added_by_hash_alone(kit: Kit) -> None:
 def test_an_abandoned_open_job_is_cancelled(kit: Kit) -> None:
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
-        assert jobs.cancel_abandoned(session, dt.timedelta(hours=1)) == []
+        assert control.cancel_abandoned(session, dt.timedelta(hours=1)) == []
         session.execute(text("UPDATE job SET changed_at = now() - interval '2 h'"))
-        assert jobs.cancel_abandoned(session, dt.timedelta(hours=1)) == [job_id]
+        assert control.cancel_abandoned(session, dt.timedelta(hours=1)) == [job_id]
+        assert control.cancelling_jobs(session) == [job_id]
+        assert control.cancel_some(session, job_id) is None
     assert kit.view(job_id).state is JobState.CANCELLED
 
 
 def test_a_stranger_sees_nothing(kit: Kit, stranger: Kit) -> None:
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
-        for call in (jobs.get_job, jobs.cancel_job, jobs.seal_job):
+        for call in (jobs.get_job, control.cancel_job, jobs.seal_job):
             with pytest.raises(JobNotFoundError):
                 call(session, stranger.tenant_id, job_id)
         assert results.job_items(session, stranger.tenant_id, job_id) == []

@@ -7,7 +7,7 @@ import pytest
 from ledger_kit import MAX_ATTEMPTS, Kit, done, photo_of
 from source_kit import Lister, prefix
 
-from db import erase, jobs
+from db import control, erase
 from db.errors import JobSealedError, SubjectRequiredError
 from db.listing import add_page, finish_source
 from db.models import Item, Source
@@ -391,7 +391,7 @@ def test_cancelling_a_job_ends_its_sources(lister: Lister) -> None:
     job_id = lister.job(prefix(lister.folder()), prefix(lister.folder()))
     claim = lister.claim(lister.due()[0])
     with transaction(lister.kit.database) as session:
-        jobs.cancel_job(session, lister.kit.tenant_id, job_id)
+        control.cancel_job(session, lister.kit.tenant_id, job_id)
     assert not add(lister, claim, page_of("a.jpg"))
     assert {view.state for view in lister.views(job_id)} == {SourceState.CANCELLED}
     assert lister.ids(job_id) == []

@@ -56,7 +56,7 @@ def test_the_distance_is_numpys(kit: Kit) -> None:
     kit.enrol(gallery_id, "anna", seed=1)
     probe = embedding(7)
     with transaction(kit.database) as session:
-        ((near,),) = nearest(session, kit.tenant_id, gallery_id, [probe], top_k=1)
+        ((near,),) = nearest(session, kit.tenant_id, [gallery_id], [probe], top_k=1)
     assert near.distance == pytest.approx(float(np.linalg.norm(probe - embedding(1))), abs=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_a_subject_is_as_near_as_its_nearest_template(kit: Kit) -> None:
     (claimed,) = kit.claim_all()
     kit.record(done(claimed, photo_of(2), enrol=EnrolFace(ordinal=0)))
     with transaction(kit.database) as session:
-        ((near,),) = nearest(session, kit.tenant_id, gallery_id, [embedding(2)], top_k=5)
+        ((near,),) = nearest(session, kit.tenant_id, [gallery_id], [embedding(2)], top_k=5)
     assert near.distance == pytest.approx(0, abs=1e-6)
 
 
@@ -75,8 +75,8 @@ def test_galleries_do_not_see_each_other(kit: Kit, stranger: Kit) -> None:
     kit.enrol(kit.gallery("one"), "anna", seed=1)
     other, foreign = kit.gallery("two"), stranger.gallery("one")
     with transaction(kit.database) as session:
-        assert nearest(session, kit.tenant_id, other, [embedding(1)], top_k=1) == [[]]
-        assert nearest(session, stranger.tenant_id, foreign, [embedding(1)], top_k=1) == [[]]
+        assert nearest(session, kit.tenant_id, [other], [embedding(1)], top_k=1) == [[]]
+        assert nearest(session, stranger.tenant_id, [foreign], [embedding(1)], top_k=1) == [[]]
 
 
 def test_enrolling_the_same_photo_twice_makes_one_template(kit: Kit) -> None:

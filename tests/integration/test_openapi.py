@@ -86,6 +86,7 @@ def test_who_can_wait_says_so(spec: dict) -> None:
         "GET /v1/jobs/{job_id}",
         "POST /v1/jobs/{job_id}/rematch",
         "POST /v1/jobs/{job_id}/seal",
+        "POST /v1/jobs/{job_id}/retry",
         "POST /v1/galleries/{gallery_id}/subjects/{subject_id}/photos",
     }
 

@@ -3,24 +3,20 @@
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
+from celery import Celery
 from kombu import Consumer
 from ledger_kit import Kit, item
-from pydantic import SecretStr
 from sqlalchemy import text
-from worker_kit import PATIENCE_S, StartWorker, photos, rows, wait_until
+from worker_kit import PATIENCE_S, OwnQueue, StartWorker, photos, rows, wait_until
 
-from cli.stack.home import Home, open_home
-from cli.stack.parts import Part
-from cli.stack.ports import FreePorts
-from cli.stack.stores import running
-from cli.stack.valkey import redis_url, valkey
+from db.dispatch import Chunk, Lane
 from db.session import transaction
 from db.settings import Settings
 from db.states import JobState
@@ -33,6 +29,10 @@ from workers.reconciler import Reconciler
 @pytest.fixture
 def dispatcher(kit: Kit, settings: Settings, queue: redis.Redis) -> Dispatcher:
     return Dispatcher(settings, kit.database, make_celery(settings))
+
+
+def send(app: Celery, ids: Sequence[int]) -> None:
+    send_chunk(app, Chunk(item_ids=tuple(ids), lane=Lane.BULK))
 
 
 def undelivered(kit: Kit) -> int:
@@ -63,40 +63,15 @@ def test_a_queue_that_is_emptied_loses_no_photo_and_one_that_stutters_does_none_
     assert dispatcher.send_due() > 0
     ids = rows(kit, "id")
     for _ in range(3):
-        send_chunk(make_celery(settings), ids)
+        send(make_celery(settings), ids)
     start_worker(settings)
     wait_until(lambda: kit.view(job_id).finished)
-    send_chunk(make_celery(settings), ids)
+    send(make_celery(settings), ids)
     wait_until(lambda: queue.llen(QUEUE) == 0)
 
     view = kit.view(job_id)
     assert (view.state, view.n_no_face, view.n_items) == (JobState.SUCCEEDED, 20, 20)
     assert set(rows(kit, "fence")) == {1}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnQueue:
-    """A Valkey of the test's own, and settings that lead to it."""
-
-    settings: Settings
-    home: Home
-    part: Part
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[redis.Redis]:
-        """It runs for as long as the context lasts."""
-        url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
-        with running([self.part], self.home), redis.Redis.from_url(url) as client:
-            yield client
-
-
-@pytest.fixture
-def own_queue(settings: Settings, tmp_path: Path) -> OwnQueue:
-    """A Valkey that does not run yet."""
-    home = open_home(tmp_path / "home")
-    port = FreePorts().one()
-    own = settings.model_copy(update={"redis_url": SecretStr(redis_url(home, port))})
-    return OwnQueue(settings=own, home=home, part=valkey(home, port))
 
 
 def test_photos_stay_due_while_the_queue_is_away(kit: Kit, own_queue: OwnQueue) -> None:
@@ -164,28 +139,58 @@ def no_claims(kit: Kit) -> Iterator[None]:
 def test_a_worker_with_its_hands_full_outlives_one_queue_after_another(
     kit: Kit, own_queue: OwnQueue, start_worker: StartWorker
 ) -> None:
-    kit.job(*photos(ObjectStore.from_settings(own_queue.settings), 9))
+    kit.job(*photos(ObjectStore.from_settings(own_queue.settings), 6))
     ids = rows(kit, "id")
     start_worker(own_queue.settings)
 
-    def kill_while_busy_with(first: int, second: int, third: int, *, emptied: bool) -> None:
+    def kill_while_busy_with(first: int, second: int, *, emptied: bool) -> None:
         with no_claims(kit), own_queue.serving() as queue:
-            for item_id in (first, second, third):
-                send_chunk(make_celery(own_queue.settings), [item_id])
-            # It has begun one and may take one more: it asks for no third.
+            for item_id in (first, second):
+                send(make_celery(own_queue.settings), [item_id])
             wait_until(lambda: queue.llen(QUEUE) == 1)
-        # It begins the second, and there is no queue to hear of it.
-        wait_until(lambda: ended(kit, [first, second]) == 2)
+        # It ends what it has begun, and there is no queue to ask for more.
+        wait_until(lambda: ended(kit, [first]) == 1)
         if emptied:
             shutil.rmtree(own_queue.home.valkey)
         with own_queue.serving():
             if emptied:
-                send_chunk(make_celery(own_queue.settings), [third])
-            wait_until(lambda: ended(kit, [third]) == 1)
+                send(make_celery(own_queue.settings), [second])
+            wait_until(lambda: ended(kit, [second]) == 1)
 
-    kill_while_busy_with(*ids[:3], emptied=False)
-    kill_while_busy_with(*ids[3:6], emptied=True)
-    kill_while_busy_with(*ids[6:], emptied=True)
+    kill_while_busy_with(*ids[:2], emptied=False)
+    kill_while_busy_with(*ids[2:4], emptied=True)
+    kill_while_busy_with(*ids[4:], emptied=True)
+
+
+def test_no_chunk_waits_behind_one_that_runs(
+    kit: Kit, settings: Settings, queue: redis.Redis, start_worker: StartWorker
+) -> None:
+    kit.job(*photos(ObjectStore.from_settings(settings), 2))
+    first, second = rows(kit, "id")
+    start_worker(settings)
+    with no_claims(kit):
+        for item_id in (first, second):
+            send(make_celery(settings), [item_id])
+        wait_until(lambda: queue.llen(QUEUE) <= 1)
+        time.sleep(2)  # Longer than a worker waits for one message.
+        assert queue.llen(QUEUE) == 1
+    wait_until(lambda: ended(kit, [first, second]) == 2)
+
+
+def test_what_is_urgent_overtakes_what_waits(
+    kit: Kit, settings: Settings, queue: redis.Redis, start_worker: StartWorker
+) -> None:
+    kit.job(*photos(ObjectStore.from_settings(settings), 4))
+    *early, urgent = rows(kit, "id")
+    app = make_celery(settings)
+    for item_id in early:
+        send(app, [item_id])
+    send_chunk(app, Chunk(item_ids=(urgent,), lane=Lane.URGENT))
+    start_worker(settings)
+    wait_until(lambda: ended(kit, [*early, urgent]) == 4)
+    with transaction(kit.database) as session:
+        query = text("SELECT id FROM item ORDER BY finished_at LIMIT 1")
+        assert session.execute(query).scalar_one() == urgent
 
 
 @contextlib.contextmanager
@@ -205,7 +210,7 @@ def test_chunks_that_were_taken_and_not_begun_go_back_to_the_queue(
     settings: Settings, queue: redis.Redis
 ) -> None:
     for item_id in range(3):
-        send_chunk(make_celery(settings), [item_id])
+        send(make_celery(settings), [item_id])
     with taken(settings, 2):
         assert queue.llen(QUEUE) == 1
     assert queue.llen(QUEUE) == 3
@@ -219,7 +224,7 @@ def test_chunks_that_a_queue_is_not_there_to_take_back_are_written_nowhere(
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     with contextlib.ExitStack() as connection, own_queue.serving():
         for item_id in range(2):
-            send_chunk(make_celery(own_queue.settings), [item_id])
+            send(make_celery(own_queue.settings), [item_id])
         connection.enter_context(taken(own_queue.settings, 2))
     assert list(scratch.iterdir()) == []
 

@@ -9,7 +9,7 @@ import pytest
 from ledger_kit import Kit, done, item, photo_of
 from sqlalchemy import func, select, text
 
-from db import accept, erase, jobs, ledger
+from db import accept, control, erase, jobs, ledger
 from db.errors import JobSealedError
 from db.models import Candidate, Event, Face, Gallery, Item, Job, Photo, Subject, Template
 from db.record import EnrolFace
@@ -58,7 +58,7 @@ def test_a_photo_added_while_its_job_is_cancelled_is_cancelled_too(
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
         accept.add_items(session, kit.tenant_id, job_id, [item("b")])
-        cancelling = second.begin(lambda other: jobs.cancel_job(other, kit.tenant_id, job_id))
+        cancelling = second.begin(lambda other: control.cancel_job(other, kit.tenant_id, job_id))
     assert cancelling.result() is True
     view = kit.view(job_id)
     assert (view.n_items, view.n_cancelled, view.n_queued) == (2, 2, 0)
@@ -68,7 +68,7 @@ def test_a_photo_added_while_its_job_is_cancelled_is_cancelled_too(
 def test_a_photo_comes_too_late_for_a_job_that_is_being_cancelled(kit: Kit, second: Second) -> None:
     job_id = kit.job(item("a"), seal=False)
     with transaction(kit.database) as session:
-        jobs.cancel_job(session, kit.tenant_id, job_id)
+        control.cancel_job(session, kit.tenant_id, job_id)
         adding = second.begin(
             lambda other: accept.add_items(other, kit.tenant_id, job_id, [item("b")])
         )

@@ -11,10 +11,10 @@ import pytest
 import redis
 from botocore.config import Config
 from ledger_kit import Kit, done, item, photo_of
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from db import erase, results, uploads
-from db.models import DoomedObject, Item, Photo, Upload
+from db.models import DoomedObject, Item, Job, Photo, Upload
 from db.object_client import ObjectClient
 from db.session import transaction
 from db.settings import Settings
@@ -92,8 +92,12 @@ def test_a_job_that_was_not_to_be_kept_is_deleted_in_time(
     minute = dt.timedelta(minutes=1)
     kit.job(stored(kit, store, "kept"))
     kit.job(stored(kit, store, "not yet"), keep_for=minute)
-    kit.job(stored(kit, store, "due"), keep_for=-minute)
-    kit.job(stored(kit, store, "due and open"), keep_for=-minute, seal=False)
+    due = [
+        kit.job(stored(kit, store, "due"), keep_for=minute),
+        kit.job(stored(kit, store, "due and open"), keep_for=minute, seal=False),
+    ]
+    with transaction(kit.database) as session:
+        session.execute(update(Job).where(Job.id.in_(due)).values(delete_after=func.now()))
     reconciler.reconcile()
     with transaction(kit.database) as session:
         assert sorted(session.scalars(select(Item.name))) == ["kept", "not yet"]

@@ -13,7 +13,10 @@ from cli.stack.state import PartView, live_state
 from db.settings import load_settings
 
 pytestmark = pytest.mark.chaos
-PARTS = ["postgresql", "valkey", "seaweedfs", "worker", "dispatcher", "reconciler", "web"]
+PARTS = [
+    *("postgresql", "valkey", "seaweedfs"),
+    *("worker", "urgent", "dispatcher", "reconciler", "web"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 import redis
 from ledger_kit import Kit
-from worker_kit import HOSTILE, SLOW_S, StartWorker, photos, rows, wait_until
+from worker_kit import HOSTILE, SLOW_S, OwnQueue, StartWorker, photos, rows, wait_until
 
 from db.settings import Settings
 from db.states import JobState
 from db.storage import ObjectStore
 from workers.celery_app import QUEUE, make_celery
 from workers.dispatcher import Dispatcher
+from workers.reconciler import Reconciler
 
 
 @pytest.fixture
@@ -122,14 +124,80 @@ def test_a_worker_without_progress_is_ended_and_says_where_it_was(
     start_worker: StartWorker,
 ) -> None:
     hasty = settings.model_copy(update={"lease_s": 2.0, "max_attempts": 2})
-    # Asleep; asleep with Python's lock in its hand; and not even able to end.
-    culprits = [
-        one for order in ("!endless", "!stuck", "!stopped") for one in photos(store, 1, order)
-    ]
+    # One has Python's lock in its hand, the other is not even able to end.
+    culprits = [*photos(store, 1, "!stuck"), *photos(store, 1, "!stopped")]
     job_id = kit.job(*photos(store, 2), *culprits)
     worker = start_worker(hasty, app=HOSTILE)
     run_until(dispatcher, lambda: kit.view(job_id).finished)
     found = rows(kit, "state, error_detail")
-    assert found[2:] == [("failed", GIVEN_UP.format(2, "no progress for 2 s"))] * 3
+    assert found[2:] == [("failed", GIVEN_UP.format(2, "no progress for 2 s"))] * 2
     assert {state for state, _ in found[:2]} == {"no_face"}
     assert "hostile_app.py" in worker.said
+
+
+def test_a_worker_that_was_halted_as_a_whole_goes_on_and_its_photos_are_not_counted_twice(
+    kit: Kit,
+    settings: Settings,
+    store: ObjectStore,
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+) -> None:
+    hasty = settings.model_copy(update={"lease_s": 2.0})
+    reconciler = Reconciler(hasty, kit.database, store)
+    job_id = kit.job(*photos(store, 24, "!slow"))
+    worker = start_worker(hasty, app=HOSTILE)
+    dispatcher.send_due()
+    wait_until(lambda: rows(kit, "id", "state = 'running'"))
+    halted = psutil.Process(worker.process.pid)
+    family = [halted, *halted.children()]
+    for process in family:
+        process.suspend()
+    wait_until(lambda: rows(kit, "id", "state = 'running' AND lease_until < now()"))
+    time.sleep(2 * hasty.lease_s)
+    reconciler.reconcile()
+    for process in family:
+        process.resume()
+    run_until(dispatcher, lambda: kit.view(job_id).finished)
+    assert set(rows(kit, "state, attempt")) == {("no_face", 1)}
+    assert all(process.is_running() for process in family)
+
+
+def test_a_process_that_is_told_to_end_does_so_between_two_photos_and_is_replaced(
+    kit: Kit,
+    patient: Settings,
+    store: ObjectStore,
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+) -> None:
+    job_id = kit.job(*photos(store, 32, "!slow"))
+    worker = start_worker(patient, app=HOSTILE)
+    dispatcher.send_due()
+    wait_until(lambda: rows(kit, "id", "state = 'running'"))
+    (process,) = psutil.Process(worker.process.pid).children()
+    process.terminate()
+    run_until(dispatcher, lambda: kit.view(job_id).finished)
+    assert not process.is_running()
+    assert set(rows(kit, "state, attempt")) == {("no_face", 1)}
+
+
+def test_a_worker_that_is_told_to_stop_does_so_while_its_queue_hangs(
+    kit: Kit,
+    patient: Settings,
+    store: ObjectStore,
+    own_queue: OwnQueue,
+    start_worker: StartWorker,
+) -> None:
+    hanging = patient.model_copy(update={"redis_url": own_queue.settings.redis_url})
+    with own_queue.serving() as client:
+        kit.job(*photos(store, 16, "!slow"))
+        worker = start_worker(hanging, app=HOSTILE)
+        Dispatcher(hanging, kit.database, make_celery(hanging)).send_due()
+        wait_until(lambda: rows(kit, "id", "state = 'running'"))
+        server = psutil.Process(client.info("server")["process_id"])
+        server.suspend()
+        try:
+            assert worker.stopped_in_s() < 10
+        finally:
+            server.resume()
+    assert rows(kit, "id", "state = 'running'") == []
+    assert set(rows(kit, "attempt", "state = 'queued'")) <= {0}

@@ -6,19 +6,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
 from api_kit import image
 from ledger_kit import Kit, item
 from sqlalchemy import text
 
-from cli.stack.parts import python
+from cli.stack.home import Home
+from cli.stack.parts import Part, python
+from cli.stack.stores import running
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.views import NewItem
-from workers.celery_app import QUEUE
+from workers.celery_app import QUEUE, URGENT_QUEUE
 
 PATIENCE_S = 60
 HOSTILE = "hostile_app"
@@ -51,7 +55,8 @@ class Worker:
     def __init__(self, settings: Settings, log: Path, *, app: str, processes: int) -> None:
         self._log = log
         command = python(
-            "celery", "--app", app, "worker", "--concurrency", str(processes), "-Q", QUEUE,
+            "celery", "--app", app, "worker", "--concurrency", str(processes),
+            "-Q", f"{QUEUE},{URGENT_QUEUE}",
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
         with log.open("ab") as out:
@@ -124,3 +129,19 @@ def rows(kit: Kit, columns: str, where: str = "true") -> list[Any]:
         query = f"SELECT {columns} FROM item WHERE {where} ORDER BY id"
         found = session.execute(text(query)).all()
     return [one[0] if len(one) == 1 else tuple(one) for one in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnQueue:
+    """A Valkey of the test's own, and settings that lead to it."""
+
+    settings: Settings
+    home: Home
+    part: Part
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[redis.Redis]:
+        """It runs for as long as the context lasts."""
+        url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else ""
+        with running([self.part], self.home), redis.Redis.from_url(url) as client:
+            yield client

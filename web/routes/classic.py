@@ -15,12 +15,12 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import erase, galleries, jobs, results, subjects
+from db import control, erase, galleries, results, subjects
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
 from db.retry import retrying
 from db.session import transaction
-from db.states import ItemState, JobKind
+from db.states import ItemState, JobKind, JobPriority
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, JobView, NewItem, NewJob, SubjectView
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
@@ -136,7 +136,12 @@ def register() -> Response:
         if _named(here, gallery_id, name):
             raise DuplicateSubjectError(DUPLICATE)
         photo = replace(_one_photo(arrived), new_subject=name)
-        new = NewJob(kind=JobKind.ENROL, gallery_id=gallery_id, keep_for=KEPT)
+        new = NewJob(
+            kind=JobKind.ENROL,
+            gallery_id=gallery_id,
+            priority=JobPriority.INTERACTIVE,
+            keep_for=KEPT,
+        )
         job = submit(here, new, replace(arrived, photos=(photo,)))
     item = _ended_item(here, job.id)
     return jsonify(
@@ -166,6 +171,7 @@ def recognize(query: RecognizeQuery) -> Response:
         new = NewJob(
             kind=JobKind.IDENTIFY,
             gallery_id=gallery_id,
+            priority=JobPriority.INTERACTIVE,
             threshold=wanted,
             top_k=1,
             keep_for=KEPT,
@@ -273,7 +279,7 @@ def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
 def _taken_item(here: Services, job_id: uuid.UUID) -> ItemView:
     """The item as it stands, with no way left for it to change, and its job deleted."""
     with transaction(here.database) as session:
-        jobs.cancel_job(session, here.tenant_id, job_id)
+        control.cancel_job(session, here.tenant_id, job_id)
         (item,) = results.job_items(session, here.tenant_id, job_id)
         erase.delete_job(session, here.tenant_id, job_id)
         return item

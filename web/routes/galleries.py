@@ -1,14 +1,18 @@
 """Galleries: create, list, read, delete."""
 
+import contextlib
+import math
 from http import HTTPStatus
 
 from flask import Response, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, galleries
+from db.errors import JobNotFoundError
 from db.session import retried, transaction
 from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from web.answers import answer
+from web.batches import delete_job
 from web.openapi import GALLERIES, problems
 from web.paging import page_of, uuid_cursor
 from web.schemas.base import GalleryPath, NamedPageQuery
@@ -63,6 +67,11 @@ def read_gallery(path: GalleryPath) -> Response:
 def delete_gallery(path: GalleryPath) -> Response:
     """Delete a gallery with its subjects, its jobs and all photos that nothing else needs."""
     here = services()
+    with transaction(here.database) as session:
+        jobs = erase.jobs_of_gallery(session, here.tenant_id, path.gallery_id)
+    for job_id in jobs:
+        with contextlib.suppress(JobNotFoundError):  # Somebody else was just deleting it.
+            delete_job(here, job_id, for_s=math.inf)
     retried(
         here.database,
         lambda session: erase.delete_gallery(session, here.tenant_id, path.gallery_id),

@@ -1,15 +1,18 @@
-"""Jobs: submit, add photos, seal, read, results, cancel, delete."""
+"""Jobs: submit, add photos, seal, read, results, control, delete."""
 
+import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 
 from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import accept, erase, jobs
-from db.session import retried, transaction
+from db import accept, control, jobs
+from db.session import Session, retried, transaction
 from db.uploaded import UploadedPhoto, add_uploaded
-from db.views import NewItem
+from db.views import JobView, NewItem
+from web import batches
 from web.accepting import checked_file_name, received
 from web.answers import answer, job_answer, results_page, until_finished
 from web.errors import InvalidRequestError
@@ -21,9 +24,9 @@ from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPh
 from web.schemas.results import ResultsOut
 from web.schemas.sources import SourcedJobIn
 from web.schemas.uploads import UploadedPhotosIn
-from web.services import services
+from web.services import Services, services
 from web.sourcing import new_source, submit_sources
-from web.submitting import add_arrived, new_job, submit
+from web.submitting import add_arrived, new_job, priority_of, submit
 from web.uploading import part_key, sent_photos
 from web.waiting import finished_job, preferred_wait_s
 
@@ -51,7 +54,8 @@ def create_job(header: PreferHeader) -> Response:
         return _job_from_json(as_json(SourcedJobIn, request.get_json()), header)
     here = services()
     with received(here, request, photo_field="photos", archive_field=ARCHIVE) as arrived:
-        job = submit(here, new_job(JobIn.model_validate(arrived.options)), arrived)
+        wanted = JobIn.model_validate(arrived.options)
+        job = submit(here, new_job(wanted, priority_of(header, arrived)), arrived)
     return job_answer(here, job, header)
 
 
@@ -200,19 +204,62 @@ def read_results(path: JobPath, query: PageQuery) -> Response:
     return until_finished(answer(results_page(here, job, after=after, limit=query.limit)), job)
 
 
-@api.post("/jobs/<uuid:job_id>/cancel", responses={200: JobOut, **problems(404, 503)})
+@api.post(
+    "/jobs/<uuid:job_id>/cancel",
+    description="Nothing further of it begins. A job of very many photos ends a little later: then "
+    "the answer is 202, and `cancelling` is true until that.",
+    responses={200: JobOut, 202: JobOut, **problems(404, 503)},
+)
 def cancel_job(path: JobPath) -> Response:
     """Cancel a job: photos that have ended keep their results, the others are left alone."""
     here = services()
+    retried(
+        here.database,
+        lambda session: control.begin_cancel(session, here.tenant_id, path.job_id),
+    )
+    batches.in_batches(here, lambda session, at: control.cancel_some(session, path.job_id, at))
+    job = _read(here, path)
+    return answer(JobOut.of(job), HTTPStatus.OK if job.finished else HTTPStatus.ACCEPTED)
+
+
+@api.post("/jobs/<uuid:job_id>/pause", responses={200: JobOut, **problems(404, 409, 503)})
+def pause_job(path: JobPath) -> Response:
+    """Pause a job: what was begun ends, and nothing further begins until it is resumed."""
+    return _controlled(path, control.pause_job)
+
+
+@api.post("/jobs/<uuid:job_id>/resume", responses={200: JobOut, **problems(404, 409, 503)})
+def resume_job(path: JobPath) -> Response:
+    """Let a paused job go on."""
+    return _controlled(path, control.resume_job)
+
+
+@api.post(
+    "/jobs/<uuid:job_id>/retry",
+    description="The others keep their results. A job that had ended runs again, and ends again. "
+    f"{WAIT}",
+    responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
+)
+def retry_job(path: JobPath, header: PreferHeader) -> Response:
+    """Try a job's failed photos again."""
+    here = services()
+    retried(here.database, lambda session: control.retry_job(session, here.tenant_id, path.job_id))
+    return job_answer(here, _read(here, path), header)
+
+
+def _controlled(path: JobPath, change: Callable[[Session, int, uuid.UUID], None]) -> Response:
+    here = services()
+    retried(here.database, lambda session: change(session, here.tenant_id, path.job_id))
+    return answer(JobOut.of(_read(here, path)))
+
+
+def _read(here: Services, path: JobPath) -> JobView:
     with transaction(here.database) as session:
-        jobs.cancel_job(session, here.tenant_id, path.job_id)
-        job = jobs.get_job(session, here.tenant_id, path.job_id)
-    return answer(JobOut.of(job))
+        return jobs.get_job(session, here.tenant_id, path.job_id)
 
 
 @api.delete("/jobs/<uuid:job_id>", responses={204: None, **problems(404, 503)})
 def delete_job(path: JobPath) -> Response:
     """Delete a job with its results, and its photos where nothing else needs them."""
-    here = services()
-    retried(here.database, lambda session: erase.delete_job(session, here.tenant_id, path.job_id))
+    batches.delete_job(services(), path.job_id)
     return Response(status=HTTPStatus.NO_CONTENT)

@@ -19,7 +19,7 @@ from web.schemas.jobs import EnrolIn, JobOut
 from web.schemas.people import SubjectIn, SubjectOut, SubjectsOut
 from web.schemas.results import ResultsOut
 from web.services import services
-from web.submitting import submit
+from web.submitting import priority_of, submit
 
 api = APIBlueprint(
     "subjects", __name__, url_prefix="/v1/galleries/<uuid:gallery_id>", abp_tags=[SUBJECTS]
@@ -114,6 +114,7 @@ def enrol_photos(path: SubjectPath, header: PreferHeader) -> Response:
         new = NewJob(
             kind=JobKind.ENROL,
             gallery_id=path.gallery_id,
+            priority=priority_of(header, arrived),
             subject_id=path.subject_id,
             multiple_faces=wanted.multiple_faces,
             limits=wanted.limits,

@@ -1,10 +1,11 @@
 """Jobs, in and out, and the photos that are added to them."""
 
 import datetime as dt
+import enum
 import uuid
 from typing import Annotated, Self
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import BeforeValidator, FailFast, Field, ValidationInfo, model_validator
 
 from db.states import JobKind, JobState, MultipleFaces
 from db.views import JobView
@@ -16,16 +17,32 @@ from web.schemas.base import MAX_ENGINE_CHARS, MAX_KNOWN, MAX_TOP_K, Incoming, O
 from web.schemas.people import EngineOut
 from web.thresholds import ThresholdOut
 
+MAX_GALLERIES = 16
 _THRESHOLDS = ("threshold", "target_fmr", "target_fpir")
 _TAKEN = {
     JobKind.ENROL: {"gallery", "subject", "multiple_faces"},
-    JobKind.IDENTIFY: {"gallery", *_THRESHOLDS, "top_k"},
+    JobKind.IDENTIFY: {"gallery", "galleries", *_THRESHOLDS, "top_k"},
     # One subject is no search: there is no FPIR to aim at.
     JobKind.VERIFY: {"gallery", "subject", "threshold", "target_fmr"},
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
-_TAKEN_BY_ALL = {"kind", "min_face_px", "min_quality", "sources"}
+_TAKEN_BY_ALL = {"kind", "priority", "min_face_px", "min_quality", "sources"}
+
+
+class Priority(enum.StrEnum):
+    """Whose photos go first."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits; for jobs of few photos."""
+    NORMAL = "normal"
+    LOW = "low"
+    """When nothing else waits."""
+
+
+def _split(value: object, info: ValidationInfo) -> object:
+    """A form has one string, with commas; JSON has a list."""
+    return value.split(",") if info.mode == "python" and isinstance(value, str) else value
 
 
 class JobIn(Incoming):
@@ -36,6 +53,13 @@ class JobIn(Incoming):
         "them against one subject (1:1), or only `detect` them."
     )
     gallery: uuid.UUID | None = Field(None, description="Id of the gallery; not for `detect`.")
+    galleries: Annotated[list[uuid.UUID], BeforeValidator(_split)] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_GALLERIES,
+        description="In place of `gallery`, for `identify`: ids of galleries of one engine, which "
+        "are searched as if they were one. In a form: with commas between them.",
+    )
     subject: uuid.UUID | None = Field(
         None, description="Id of the subject, for `verify` and `enrol`."
     )
@@ -68,18 +92,30 @@ class JobIn(Incoming):
     )
     min_face_px: MinFacePx = 0
     min_quality: MinQuality = 0.0
+    priority: Priority | None = Field(
+        None,
+        description="Whose photos go first: `interactive`, `normal` or `low`. Default: "
+        "`interactive` for a request of few photos that waits for its answer, else `normal`.",
+    )
 
     @property
     def limits(self) -> FaceLimits:
         """What a face must have to count."""
         return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
 
+    @property
+    def gallery_ids(self) -> tuple[uuid.UUID, ...]:
+        """The gallery or galleries, each once."""
+        return tuple(dict.fromkeys(self.galleries or filter(None, [self.gallery])))
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
         if foreign := sorted(given - _TAKEN[self.kind] - _TAKEN_BY_ALL):
             raise ValueError(f"{self.kind.value} takes no {', '.join(foreign)}; leave it out")
-        if self.kind is not JobKind.DETECT and not self.gallery:
+        if self.gallery and self.galleries:
+            raise ValueError("gallery and galleries exclude each other; give one of them")
+        if self.kind is not JobKind.DETECT and not self.gallery_ids:
             raise ValueError(f"{self.kind.value} needs a gallery; give its id")
         if self.kind is JobKind.VERIFY and not self.subject:
             raise ValueError("verify needs a subject; give its id")
@@ -161,7 +197,12 @@ class JobOut(Outgoing):
     id: uuid.UUID
     kind: JobKind
     state: JobState
+    priority: Priority
+    paused: bool = Field(description="Whether nothing of it begins until it is resumed.")
+    cancelling: bool = Field(description="Whether its end was asked for and has not come.")
+    round: int = Field(description="How often it was begun: 1, and one more for each retry.")
     gallery: uuid.UUID | None
+    galleries: list[uuid.UUID] = Field(description="All that are searched, `gallery` first.")
     subject: uuid.UUID | None
     engine: EngineOut
     threshold: ThresholdOut
@@ -170,6 +211,14 @@ class JobOut(Outgoing):
     min_face_px: int = Field(description="Faces that are narrower count as not found.")
     min_quality: float = Field(description="Faces of a lower quality count as not found.")
     counts: CountsOut
+    rate_per_s: float | None = Field(
+        description="Photos that ended in a second, over the last minute or so; null while none "
+        "can be told."
+    )
+    seconds_left: float | None = Field(
+        description="Until its end at this rate; null while that or the number of its photos is "
+        "unknown."
+    )
     created_at: dt.datetime
     sealed_at: dt.datetime | None = Field(description="When it was closed for further photos.")
     started_at: dt.datetime | None
@@ -182,7 +231,12 @@ class JobOut(Outgoing):
             id=view.id,
             kind=view.kind,
             state=view.state,
+            priority=Priority[view.priority.name],
+            paused=view.paused,
+            cancelling=view.cancelling,
+            round=view.round,
             gallery=view.gallery_id,
+            galleries=list(view.gallery_ids),
             subject=view.subject_id,
             engine=EngineOut(name=view.engine, version=view.engine_version),
             threshold=ThresholdOut.of(view.threshold),
@@ -199,11 +253,17 @@ class JobOut(Outgoing):
                 failed=view.n_failed,
                 cancelled=view.n_cancelled,
             ),
+            rate_per_s=_rounded(view.rate_per_s, 3),
+            seconds_left=_rounded(view.seconds_left, 1),
             created_at=view.created_at,
             sealed_at=view.sealed_at,
             started_at=view.started_at,
             finished_at=view.finished_at,
         )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 class JobsOut(Outgoing):

@@ -7,10 +7,11 @@ from typing import TypeVar
 import structlog
 
 from db import nudge
+from db.dispatch import unsend
 from db.errors import UnavailableError
 from db.failpoints import Failpoint, reached
 from db.faults import outlived
-from db.ledger import Claim, claim, release, unsend
+from db.ledger import Claim, claim, release
 from db.record import record
 from db.retry import retrying
 from db.session import Session, transaction

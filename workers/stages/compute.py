@@ -152,16 +152,16 @@ def _search(context: WorkerContext, outcomes: Sequence[Outcome]) -> list[list[Ne
     """The nearest subjects of all faces that count of the outcomes, which share one job."""
     claim = outcomes[0].claim
     probes = [one.faces.faces[n].embedding for one in outcomes if one.faces for n in _seen(one)]
-    gallery_id = claim.gallery_id
-    if gallery_id is None or not probes:
+    if claim.gallery_id is None or not probes:
         return [[] for _ in probes]
+    gallery_ids = (claim.gallery_id, *claim.further_gallery_ids)
 
     def search() -> list[list[Near]]:
         with transaction(context.database) as session:
             return nearest(
                 session,
                 claim.tenant_id,
-                gallery_id,
+                gallery_ids,
                 probes,
                 top_k=claim.top_k,
                 subject_id=claim.subject_id if claim.kind is JobKind.VERIFY else None,

@@ -27,8 +27,14 @@ HAND_BACK_DELAY_S = 5.0
 """A store that was away for so long is given a moment before the next worker asks it."""
 
 
+class StoppingError(RuntimeError):
+    """The worker is to stop: the export is another's to write."""
+
+
 def write_export(context: WorkerContext, export_id: uuid.UUID) -> None:
-    """Claims the export and writes it; where a store stays away, it is handed back uncounted.
+    """Claims the export and writes it.
+
+    Where a store stays away, or the worker is to stop, it is handed back uncounted.
 
     An export is written anew from its beginning whenever a worker begins it. One that dies leaves
     a row whose lease runs out, and parts in the bucket that the next one aborts.
@@ -47,7 +53,10 @@ def write_export(context: WorkerContext, export_id: uuid.UUID) -> None:
         log.info("export_given_up", export_id=str(export_id))
     except UnavailableError as exc:
         log.warning("export_handed_back", code=exc.code, export_id=str(export_id))
-        _hand_back(context, claim)
+        _hand_back(context, claim, delay_s=HAND_BACK_DELAY_S)
+    except StoppingError:
+        log.info("export_handed_back", export_id=str(export_id))
+        _hand_back(context, claim, delay_s=0.0)
 
 
 def _claim(context: WorkerContext, export_id: uuid.UUID) -> ExportClaim | None:
@@ -60,10 +69,10 @@ def _claim(context: WorkerContext, export_id: uuid.UUID) -> ExportClaim | None:
         )
 
 
-def _hand_back(context: WorkerContext, claim: ExportClaim) -> None:
+def _hand_back(context: WorkerContext, claim: ExportClaim, *, delay_s: float) -> None:
     try:
         with contextlib.suppress(LostExportError), transaction(context.database) as session:
-            release_export(session, claim, delay_s=HAND_BACK_DELAY_S)
+            release_export(session, claim, delay_s=delay_s)
     except UnavailableError as exc:
         log.warning("hand_back_failed", code=exc.code, export_id=str(claim.id))
 
@@ -94,6 +103,8 @@ class _Writing:
         )
 
     def _keep(self, session: Session) -> None:
+        if self.context.slot.stopping:
+            raise StoppingError
         keep_export(
             session, self.claim, lease_s=self.context.settings.lease_s, n_written=self.n_written
         )

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import structlog
 
 from db import nudge
+from db.dispatch import unsend
 from db.errors import UnavailableError
 from db.faults import Held, lose
-from db.ledger import requeue_expired, set_aside, unsend
+from db.ledger import requeue_expired, set_aside
 from db.retry import retrying
 from db.session import Session, transaction
 from workers.board import Left

@@ -1,0 +1,40 @@
+"""The server that a command speaks to: the one at an address, or the local stack's."""
+
+import contextlib
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import click
+
+from cli.client import Client
+from cli.stack.session import running_stack
+from cli.telling import warn
+from db.settings import load_settings
+
+
+def _checked(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise click.BadParameter(f"{value} is no address of a server; give http://HOST:PORT")
+    return value
+
+
+API = click.option(
+    "--api",
+    "api_url",
+    callback=_checked,
+    metavar="URL",
+    help="The server to ask. Default: the local stack, which is started where it does not run.",
+)
+"""The option of commands that speak to a server."""
+
+
+@contextlib.contextmanager
+def reached(api_url: str | None) -> Iterator[Client]:
+    """A client of the server at `api_url`, or of the local stack's. Raises `StackError`."""
+    with contextlib.ExitStack() as opened:
+        if api_url is None:
+            api_url = opened.enter_context(running_stack(load_settings())).api_url
+        yield opened.enter_context(Client(api_url, tell=warn))

@@ -1,0 +1,106 @@
+"""How far jobs are: counting what has ended, with its rate, and ending what is complete."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Case, case, func, literal, select, text, update
+from sqlalchemy.orm import Session
+
+from db import nudge
+from db.ids import new_id
+from db.models import Event, Job, Source
+from db.states import OPEN_JOB_STATES, JobState, SourceState
+
+COMPLETED = "job.completed"
+"""The event that a job has ended, in whichever way; once in each of its rounds."""
+SAMPLE_AGE = dt.timedelta(seconds=30)
+"""Two samples of a job's progress are at least so far apart."""
+
+# The rate is taken since the sample before the last: over half a minute at least, a minute at most
+# while photos end, and longer where none does.
+_COUNT = text("""
+    UPDATE job
+    SET n_done = job.n_done + :done, n_no_face = job.n_no_face + :no_face,
+        n_failed = job.n_failed + :failed, n_cancelled = job.n_cancelled + :cancelled,
+        before_at = CASE WHEN mark_at IS NULL THEN coalesce(started_at, now())
+                         WHEN at.is_due THEN mark_at ELSE before_at END,
+        before_ended = CASE WHEN mark_at IS NULL THEN at.ended
+                            WHEN at.is_due THEN mark_ended ELSE before_ended END,
+        mark_at = CASE WHEN at.is_due THEN now() ELSE mark_at END,
+        mark_ended = CASE WHEN at.is_due THEN at.ended + :more ELSE mark_ended END
+    FROM (
+        SELECT id, n_done + n_no_face + n_failed + n_cancelled AS ended,
+               mark_at IS NULL OR mark_at <= now() - :age AS is_due
+        FROM job WHERE id = :job_id FOR NO KEY UPDATE
+    ) AS at
+    WHERE job.id = at.id
+""")
+_BEGIN_SAMPLES = text("""
+    UPDATE job
+    SET mark_at = now(), mark_ended = n_done + n_no_face + n_failed + n_cancelled,
+        before_at = now(), before_ended = n_done + n_no_face + n_failed + n_cancelled
+    WHERE id = :job_id
+""")
+
+
+def count_ended(
+    session: Session,
+    job_id: uuid.UUID,
+    *,
+    done: int = 0,
+    no_face: int = 0,
+    failed: int = 0,
+    cancelled: int = 0,
+) -> None:
+    """Adds items that have ended to their job's counters, and moves the samples of its rate."""
+    ended = {"done": done, "no_face": no_face, "failed": failed, "cancelled": cancelled}
+    if not (more := sum(ended.values())):
+        return
+    session.execute(_COUNT, {"job_id": job_id, "age": SAMPLE_AGE, "more": more, **ended})
+
+
+def begin_samples(session: Session, job_id: uuid.UUID) -> None:
+    """Begins the rate anew: what was before, a pause say, is no part of it."""
+    session.execute(_BEGIN_SAMPLES, {"job_id": job_id})
+
+
+def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
+    """Ends those of the jobs that are sealed, whose sources are listed and whose photos have ended.
+
+    Each is ended once in its round, with its event.
+    """
+    statement = (
+        update(Job)
+        .where(
+            Job.id.in_(job_ids),
+            Job.state.in_(OPEN_JOB_STATES),
+            Job.sealed_at.is_not(None),
+            Job.n_sources_open == 0,
+            Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
+        )
+        .values(state=_end_state(), finished_at=func.now(), paused_at=None)
+        .returning(Job.tenant_id, Job.id, Job.round)
+        .execution_options(synchronize_session=False)
+    )
+    for tenant_id, job_id, number in session.execute(statement).all():
+        session.add(
+            Event(id=new_id(), tenant_id=tenant_id, job_id=job_id, type=COMPLETED, round=number)
+        )
+        nudge.notify_ended(session, job_id)
+    session.flush()
+
+
+def _end_state() -> Case[str]:
+    source_failed = (
+        select(Source.id)
+        .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
+        .exists()
+    )
+    return case(
+        (Job.cancel_requested_at.is_not(None), literal(JobState.CANCELLED.value)),
+        ((Job.n_items == 0) & source_failed, literal(JobState.FAILED.value)),
+        ((Job.n_items > 0) & (Job.n_failed == Job.n_items), literal(JobState.FAILED.value)),
+        ((Job.n_failed > 0) | source_failed, literal(JobState.PARTIALLY_FAILED.value)),
+        else_=literal(JobState.SUCCEEDED.value),
+    )
