@@ -145,6 +145,7 @@ def test_an_open_job_takes_sources_beside_photos_until_it_is_sealed(
     path = f"/v1/jobs/{job}/sources"
     added = api.post(path, json={"kind": "prefix", "prefix": at})
     assert (added.status_code, added.headers["Location"]) == (202, path)
+    assert api.get(f"/v1/jobs/{job}").json["source_error"] is None
     api.send(f"/v1/jobs/{job}/photos", [("b.jpg", image(65, 65))])
     # Sent twice, as by a client that lost the answer.
     for _ in range(2):
@@ -259,8 +260,10 @@ def test_a_hostile_zip_is_refused_with_its_reason(
 ) -> None:
     job = accepted(send_zip(api, HOSTILE[code]))
     Lister(kit=local, settings=settings, store=ObjectStore.from_settings(settings)).list_all()
-    assert api.get(f"/v1/jobs/{job}").json["state"] == "failed"
+    told = api.get(f"/v1/jobs/{job}").json
     (one,) = sources(api, job)
+    assert (told["state"], told["sources_open"]) == ("failed", 0)
+    assert told["source_error"] == one["error"]
     assert (one["state"], one["error"]["code"], one["photos"]) == ("failed", code, 0)
     assert one["error"]["detail"]
     assert results(api, job) == []
