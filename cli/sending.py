@@ -8,9 +8,13 @@ from cli.calls import ApiError
 from cli.client import Client, PhotoFile
 from cli.scan import open_photo
 
-SENT_AT_ONCE = 16
-SENT_BYTES = 32_000_000
-"""A request is closed once it has so many photos or bytes."""
+SENT_AT_ONCE = 64
+SENT_BYTES = 16_000_000
+"""A request is closed once it has so many photos or bytes.
+
+Photos that come singly cost the server four times the processor time of 64 in one request, and 16
+in one still a tenth more; but what is under way is lost where the client is interrupted.
+"""
 UNREADABLE = "unreadable"
 _OF_THE_JOB = frozenset({"job_sealed", "job_not_found"})
 """Codes that no single photo is to blame for."""
