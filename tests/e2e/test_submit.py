@@ -271,3 +271,18 @@ def test_zip_folder_prefix_and_manifest_give_the_same_results(
     assert [one["client_id"] for one in found[0]] == [path.name for path in photos]
     assert all(one["status"] == "done" for one in found[0])
     assert found[1:] == found[:1] * 3
+
+
+def test_a_submission_to_the_local_stack_goes_on_over_its_restarts(
+    place: Place, sample: Sample
+) -> None:
+    submitting = ("submit", sample.photos_dir, "--detect")
+    first = place.run(*submitting)
+    assert first.returncode == 0, first.stderr
+    assert "the job goes on when the local stack runs" in first.stderr
+    assert place.leftovers() == []
+    then = place.run(*submitting, "--wait")
+    assert (then.returncode, then.stdout) == (0, first.stdout), then.stderr
+    assert "0 photos sent, 7 known already" in then.stderr
+    assert "the job is succeeded: 7 total, 7 done" in then.stderr
+    assert "goes on when" not in then.stderr

@@ -220,3 +220,30 @@ def test_what_is_no_http_counts_as_away() -> None:
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_source_whose_answer_was_lost_is_not_added_again() -> None:
+    none, one = {"sources": []}, {"sources": [{"id": "s"}]}
+    with client_of((200, none), (502, b""), (200, one)) as (client, script):
+        client.add_source("j", {"kind": "prefix", "prefix": "p"})
+        path = "/v1/jobs/j/sources"
+        assert script.asked == [f"GET {path}", f"POST {path}", f"GET {path}"]
+
+
+def test_several_threads_tell_together_that_the_server_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli.calls, "TELL_AFTER_S", 0.2)
+    told: list[str] = []
+    with Client(f"http://127.0.0.1:{free_port()}", patience_s=1.5, tell=told.append) as client:
+
+        def ask() -> None:
+            with contextlib.suppress(ServerAwayError):
+                client.job("j")
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(told) == 1
