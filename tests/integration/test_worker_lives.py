@@ -12,7 +12,7 @@ from worker_kit import HOSTILE, SLOW_S, OwnQueue, StartWorker, photos, rows, wai
 from db.settings import Settings
 from db.states import JobState
 from db.storage import ObjectStore
-from workers.celery_app import QUEUE, make_celery
+from workers.celery_app import make_celery
 from workers.dispatcher import Dispatcher
 from workers.reconciler import Reconciler
 
@@ -52,18 +52,18 @@ def test_a_worker_that_is_told_to_stop_records_what_is_done_and_hands_back_the_r
     patient: Settings,
     store: ObjectStore,
     dispatcher: Dispatcher,
-    queue: redis.Redis,
     start_worker: StartWorker,
 ) -> None:
-    job_id = kit.job(*photos(store, 32, "!slow"))
+    # So many that the first chunk is a whole one.
+    job_id = kit.job(*photos(store, 80, "!slow"))
     worker = start_worker(patient, app=HOSTILE)
     dispatcher.send_due()
-    wait_until(lambda: len(rows(kit, "id", "state = 'running'")) == 16 and not queue.llen(QUEUE))
-    time.sleep(5 * SLOW_S)
+    wait_until(lambda: len(rows(kit, "id", "state = 'running'")) == patient.chunk_items)
+    time.sleep(4 * SLOW_S)
     assert worker.stopped_in_s() < 10
     assert worker.process.returncode == 0
     assert "worker_did_not_stop" not in worker.said
-    assert 0 < ended(kit) < 16
+    assert 0 < ended(kit) < patient.chunk_items
     open_ones = rows(
         kit, "state, attempt, lease_until IS NULL, due_at <= now()", "state <> 'no_face'"
     )
