@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from http_kit import Answer, Scripted, scripted
 
-import cli.client
-from cli.client import ApiError, Client, PhotoFile, ServerAwayError
+import cli.calls
+from cli.calls import ApiError, ServerAwayError
+from cli.client import Client, PhotoFile
 
 REFUSED = {"status": 409, "code": "job_sealed", "detail": "the job takes no further photos"}
 
@@ -88,7 +89,7 @@ def test_a_server_that_only_fails_is_given_up_with_its_status() -> None:
 
 
 def test_a_long_wait_is_told_once_and_a_short_one_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.client, "TELL_AFTER_S", 0.4)
+    monkeypatch.setattr(cli.calls, "TELL_AFTER_S", 0.4)
     away, back = (500, b""), (200, {"id": "j"})
     told: list[str] = []
     with scripted(away, back) as script, Client(script.url, tell=told.append) as client:

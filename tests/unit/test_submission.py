@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-import cli.submission
+import cli.sending
 from cli.client import Client, PhotoFile
 from cli.submission import Submission
 
@@ -56,7 +56,7 @@ def test_requests_hold_a_bounded_number_of_photos(
 def test_requests_hold_a_bounded_number_of_bytes(
     api: TinyApi, submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.submission, "SENT_BYTES", 5)
+    monkeypatch.setattr(cli.sending, "SENT_BYTES", 5)
     submission.add(photos(tmp_path, "aaa", "bbb", "cccccccc", "d"))
     assert api.sent == [["aaa", "bbb"], ["cccccccc"], ["d"]]
 
