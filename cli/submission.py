@@ -43,5 +43,5 @@ class Submission:
                 readable.append(hashed(photo))
             except OSError as exc:
                 self.refused[photo.client_id] = unreadable(exc).code
-        outcome = sender.send(readable)
+        outcome = sender.add(readable)
         self.refused |= {name: one.code for name, one in outcome.refused.items()}

@@ -4,17 +4,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 from cli.client import PhotoFile
 from cli.client_ids import client_id_of
 from cli.parallel import in_order
 from cli.progress import Step
 from cli.scan import PhotoWalk
-from cli.sending import HashedPhoto, Refusal, Sender, hashed, unreadable
+from cli.sending import HashedPhoto, Outcome, Refusal, Sender, groups, hashed, parted, unreadable
 from cli.submitting.hashes import HashNotes, Noted, Stamp
 from cli.submitting.report import Report
 
-BATCH = 64
+BATCH = 128
 """Photos whose hashes are asked for in one request."""
 
 
@@ -27,96 +28,151 @@ class _Found:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Done:
-    """A batch, in the order of the walk."""
+class _Batch:
+    """Photos that were read, in the order of the walk."""
 
     noted: list[Noted] = field(default_factory=list)
-    """Those that could be read."""
-    refused: dict[str, Refusal] = field(default_factory=dict)
+    unreadable: dict[str, Refusal] = field(default_factory=dict)
     """By path."""
-    sent: int = 0
-    known: int = 0
+    missing: list[HashedPhoto] = field(default_factory=list)
+    """Those that the server does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPass:
-    """One pass over all photos of a folder, of which a few batches are held at a time."""
+class _Group:
+    """Photos that go up in one request."""
 
-    walk: PhotoWalk
-    notes: HashNotes
-    report: Report
-    threads: int
-    sender: Sender | None
-    """None: the photos are only read."""
+    photos: list[HashedPhoto]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """All groups of a batch have gone up before this."""
+
+    batch: _Batch
+    copies: list[HashedPhoto]
+    """Photos of the same bytes as others, which wait for those."""
+
+
+class FolderPass:
+    """One pass over all photos of a folder, of which a few batches are held at a time.
+
+    Some threads read the files and ask which are known, others send. What they return is taken in
+    the order of the walk.
+    """
+
+    def __init__(
+        self,
+        walk: PhotoWalk,
+        notes: HashNotes,
+        report: Report,
+        *,
+        threads: int,
+        sender: Sender | None,
+    ) -> None:
+        """Without a `sender` the photos are read, and not sent."""
+        self._walk = walk
+        self._notes = notes
+        self._report = report
+        self._threads = threads
+        self._sender = sender
+        self._under_way: set[str] = set()
+        """Hashes of photos that are being sent."""
+        self._refused: dict[str, Refusal] = {}
+        """By client id: photos of the batch that is being sent."""
+        self._content = hashlib.sha256()
 
     def run(self, step: Step) -> str:
         """Sends what must be sent; returns a hash of the photos that are in the job then.
 
         What a file held when it was read counts: one that changes afterwards has another hash the
-        next time. Raises what `Sender.send` raises.
+        next time. Raises `ApiError` where the job is to blame.
         """
-        content = hashlib.sha256()
-        for done in in_order(self._work, self._batches(), threads=self.threads):
-            for noted in done.noted:
-                self.notes.note(noted)
-                if noted.relative not in done.refused:
-                    content.update(f"{client_id_of(noted.relative)}\n{noted.sha256}\n".encode())
-            self.notes.flush()
-            for relative, refusal in done.refused.items():
-                self.report.refuse(relative, refusal)
-            self.report.sent += done.sent
-            self.report.known += done.known
-            step.at(self.report.sent + self.report.known + self.report.n_refused)
-        return content.hexdigest()
+        report = self._report
+        for group, outcome in in_order(self._send, self._units(), threads=self._threads):
+            if isinstance(group, _Group):
+                self._under_way -= {one.sha256 for one in group.photos}
+                self._take(outcome)
+            else:
+                self._end(group)
+            step.at(report.sent + report.known + report.n_refused)
+        return self._content.hexdigest()
+
+    def _units(self) -> Iterator[_Group | _End]:
+        """What is to be done one after the other, or at the same time by several threads."""
+        for batch in in_order(self._look_up, self._batches(), threads=self._threads):
+            firsts, copies = parted(batch.missing, self._under_way)
+            self._under_way |= {one.sha256 for one in firsts}
+            yield from (_Group(photos=group) for group in groups(firsts))
+            yield _End(batch=batch, copies=copies)
 
     def _batches(self) -> Iterator[list[_Found]]:
-        rest = iter(self.walk)
+        rest = iter(self._walk)
         while batch := list(islice(rest, BATCH)):
             yield [self._found(relative) for relative in batch]
 
     def _found(self, relative: str) -> _Found:
         try:
-            stamp = Stamp.of(self.walk.root / relative)
+            stamp = Stamp.of(self._path(relative))
         except OSError:
             return _Found(relative=relative, noted=None)  # Reading it will say why.
-        sha256 = self.notes.known(relative, stamp)
+        sha256 = self._notes.known(relative, stamp)
         noted = None if sha256 is None else Noted(relative=relative, stamp=stamp, sha256=sha256)
         return _Found(relative=relative, noted=noted)
 
-    def _work(self, batch: Sequence[_Found]) -> _Done:
-        """Reads and sends a batch, in a thread of its own."""
-        done = _Done()
-        for found in batch:
+    def _look_up(self, found: Sequence[_Found]) -> _Batch:
+        """Reads what was not read before, and asks what is missing; runs in a thread."""
+        batch = _Batch()
+        for one in found:
             try:
-                done.noted.append(found.noted or self._read(found.relative))
+                batch.noted.append(one.noted or self._read(one.relative))
             except OSError as exc:
-                done.refused[found.relative] = unreadable(exc)
-        if self.sender is None:
-            done.known = len(done.noted)
-        else:
-            self._send(self.sender, done)
-        return done
+                batch.unreadable[one.relative] = unreadable(exc)
+        if self._sender is not None:
+            batch.missing = self._sender.missing(list(map(self._photo, batch.noted)))
+        return batch
 
     def _read(self, relative: str) -> Noted:
-        path = self.walk.root / relative
+        path = self._path(relative)
         # Before it is read: what is written meanwhile must not pass for what was read.
         stamp = Stamp.of(path)
         photo = hashed(PhotoFile(client_id=relative, path=path))
         return Noted(relative=relative, stamp=stamp, sha256=photo.sha256)
 
-    def _send(self, sender: Sender, done: _Done) -> None:
-        paths = {client_id_of(noted.relative): noted.relative for noted in done.noted}
-        outcome = sender.send(
-            [
-                HashedPhoto(
-                    file=PhotoFile(
-                        client_id=client_id_of(noted.relative),
-                        path=self.walk.root / noted.relative,
-                    ),
-                    sha256=noted.sha256,
-                )
-                for noted in done.noted
-            ]
-        )
-        done.sent, done.known = outcome.sent, outcome.known
-        done.refused |= {paths[one]: refusal for one, refusal in outcome.refused.items()}
+    def _send(self, unit: _Group | _End) -> tuple[_Group | _End, Outcome]:
+        """Sends a group; runs in a thread."""
+        if self._sender is None or isinstance(unit, _End):
+            return unit, Outcome()
+        return unit, self._sender.send(unit.photos)
+
+    def _take(self, outcome: Outcome) -> None:
+        self._report.sent += outcome.sent
+        self._refused |= outcome.refused
+
+    def _end(self, end: _End) -> None:
+        """Adds what waited for others, and notes and counts the batch."""
+        batch = end.batch
+        known = len(batch.noted) - len(batch.missing)
+        if self._sender is not None and end.copies:
+            outcome = self._sender.add(end.copies)
+            known += outcome.known
+            self._take(outcome)
+        self._report.known += known
+        for noted in batch.noted:
+            self._notes.note(noted)
+            client_id = client_id_of(noted.relative)
+            if (refusal := self._refused.get(client_id)) is not None:
+                self._report.refuse(noted.relative, refusal)
+            else:
+                self._content.update(f"{client_id}\n{noted.sha256}\n".encode())
+        self._notes.flush()
+        for relative, refusal in batch.unreadable.items():
+            self._report.refuse(relative, refusal)
+        self._refused.clear()
+
+    def _photo(self, noted: Noted) -> HashedPhoto:
+        file = PhotoFile(client_id=client_id_of(noted.relative), path=self._path(noted.relative))
+        return HashedPhoto(file=file, sha256=noted.sha256)
+
+    def _path(self, relative: str) -> Path:
+        return self._walk.root / relative

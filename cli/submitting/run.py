@@ -74,9 +74,7 @@ class Submitting:
             HashNotes(self.memory.folder) as notes,
             Step(steps_for(sys.stderr), title, total) as step,
         ):
-            one = FolderPass(
-                walk=walk, notes=notes, report=self.report, threads=self.threads, sender=sender
-            )
+            one = FolderPass(walk, notes, self.report, threads=self.threads, sender=sender)
             content = one.run(step)
             notes.settle()
         return self._ended(begun, content)

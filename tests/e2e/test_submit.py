@@ -1,5 +1,6 @@
 """`facebatch submit` puts every photo into its job once, however often it is interrupted."""
 
+import io
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from gate import Gate, gate_before
+from PIL import Image
 from place import ARCHIVED, Place, wait_for
 from test_killing import kill, kill_group
 
@@ -21,7 +23,11 @@ from bench.soak.stack import SoakStack
 from cli.sample import Sample
 
 INTERRUPTIONS = 5
+MANY = 2500
+"""Photos of nobody, so many that a submission is under way for a while."""
 pytestmark = pytest.mark.usefixtures("heeding_signals")
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+"""Older than what may still change unnoticed."""
 _OF_A_RUN = ("item", "key", "source", "finished_at", "photo")
 """Members of a line that differ from job to job, or from one way in to another."""
 
@@ -42,9 +48,22 @@ def folder(archive: Path, tmp_path: Path) -> Path:
         here = tmp_path / "photos" / path.relative_to(archive)
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_bytes(path.read_bytes() + salt)
-        # Older than what may still change unnoticed.
-        os.utime(here, (1_000_000_000, 1_000_000_000))
+        os.utime(here, LONG_AGO)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Small photos with bytes that no other test has sent."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(out, "JPEG")
+    salt = os.urandom(8)
+    for n in range(MANY):
+        path = tmp_path / "many" / f"{n % 13}" / f"{n}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(out.getvalue() + salt + n.to_bytes(4, "big"))
+        os.utime(path, LONG_AGO)
+    return tmp_path / "many"
 
 
 def asked(gate: Gate, path: str) -> dict[str, Any]:
@@ -67,61 +86,66 @@ def client_ids(gate: Gate, job: str) -> Counter[str]:
 
 
 def names(folder: Path) -> Counter[str]:
-    return Counter(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    return Counter(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
 
 
 def test_a_submission_that_is_interrupted_five_times_ends_complete(
-    served: Place, gate: Gate, folder: Path
+    served: Place, gate: Gate, many: Path
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it where the test fails.
     chance = random.Random(seed)
-    submitting = ("submit", folder, "--detect", "--api", gate.url, "--parallel", "2")
+    submitting = ("submit", many, "--detect", "--api", gate.url, "--parallel", "2")
     jobs = set()
-    for so_many in sorted(chance.sample(range(1, ARCHIVED - 80), INTERRUPTIONS)):
+    for so_many in sorted(chance.sample(range(1, MANY // 2), INTERRUPTIONS)):
         running = served.start(*submitting)
         assert running.stdout
         jobs.add(running.stdout.readline().strip())
+        # A paused job takes photos, and leaves the machine to its client.
+        httpx.post(f"{gate.upstream}/v1/jobs/{min(jobs)}/pause", trust_env=False).raise_for_status()
         wait_for(lambda so_many=so_many: n_photos(gate, min(jobs)) >= so_many)
         number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
         running.send_signal(number)
         _, said = running.communicate(timeout=60)
-        told = number == signal.SIGKILL or "interrupted; run it again to go on" in said
-        assert (running.returncode, told) == (
-            (-number if number == signal.SIGKILL else 128 + number),
-            True,
-        ), said
+        if number == signal.SIGKILL:
+            assert running.returncode == -number, said
+        else:
+            assert running.returncode == 128 + number, said
+            assert "interrupted; run it again to go on" in said
         wait_for(lambda: gate.under_way == 0)
+    assert n_photos(gate, min(jobs)) < MANY
     done = served.run(*submitting)
     jobs.add(done.stdout.strip())
     assert done.returncode == 0, done.stderr
     (job,) = jobs
-    assert client_ids(gate, job) == names(folder) == gate.taken
+    assert client_ids(gate, job) == names(many) == gate.taken
     assert asked(gate, f"/v1/jobs/{job}")["sealed_at"] is not None
+    httpx.post(f"{gate.upstream}/v1/jobs/{job}/cancel", trust_env=False).raise_for_status()
 
 
 @pytest.mark.chaos
 @pytest.mark.xdist_group("chaos")
 def test_a_submission_outlives_the_death_of_the_server_and_a_network_that_is_away(
-    place: Place, folder: Path
+    place: Place, many: Path
 ) -> None:
     serving = place.start("up", FACEBATCH_WORKERS="1")
     wait_for(lambda: (view := place.view()) is not None and view.phase == "ready")
     view = place.view()
     assert view
     with gate_before(view.api_url) as gate:
-        running = place.start("submit", folder, "--detect", "--api", gate.url, "--parallel", "2")
+        running = place.start("submit", many, "--detect", "--api", gate.url, "--parallel", "2")
         assert running.stdout
         job = running.stdout.readline().strip()
+        httpx.post(f"{gate.upstream}/v1/jobs/{job}/pause", trust_env=False).raise_for_status()
         wait_for(lambda: n_photos(gate, job) > 0)
         kill(place, "web", kill_group)
-        wait_for(lambda: n_photos(gate, job) > 50)
+        wait_for(lambda: n_photos(gate, job) > MANY // 4)
         gate.shut.set()
         time.sleep(1)
         gate.shut.clear()
         _, said = running.communicate(timeout=120)
         assert running.returncode == 0, said
-        assert client_ids(gate, job) == names(folder) == gate.taken
+        assert client_ids(gate, job) == names(many) == gate.taken
     serving.send_signal(signal.SIGTERM)
     serving.communicate(timeout=60)
 
