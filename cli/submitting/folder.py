@@ -1,7 +1,8 @@
 """A folder's photos on their way into a job, by several threads at once."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -76,8 +77,10 @@ class FolderPass:
         self._report = report
         self._threads = threads
         self._sender = sender
-        self._under_way: set[str] = set()
-        """Hashes of photos that are being sent."""
+        self._looked_up = 0
+        """Batches whose hashes were asked for, or soon will be."""
+        self._under_way: dict[str, float] = {}
+        """Hashes that are being sent or were just now, and the last batch that may not know it."""
         self._refused: dict[str, Refusal] = {}
         """By client id: photos of the batch that is being sent."""
         self._content = hashlib.sha256()
@@ -91,7 +94,7 @@ class FolderPass:
         report = self._report
         for group, outcome in in_order(self._send, self._units(), threads=self._threads):
             if isinstance(group, _Group):
-                self._under_way -= {one.sha256 for one in group.photos}
+                self._under_way |= dict.fromkeys(_hashes(group.photos), self._looked_up)
                 self._take(outcome)
             else:
                 self._end(group)
@@ -100,15 +103,20 @@ class FolderPass:
 
     def _units(self) -> Iterator[_Group | _End]:
         """What is to be done one after the other, or at the same time by several threads."""
-        for batch in in_order(self._look_up, self._batches(), threads=self._threads):
+        looked_up = in_order(self._look_up, self._batches(), threads=self._threads)
+        for number, batch in enumerate(looked_up, start=1):
+            self._under_way = {
+                sha256: last for sha256, last in self._under_way.items() if last >= number
+            }
             firsts, copies = parted(batch.missing, self._under_way)
-            self._under_way |= {one.sha256 for one in firsts}
+            self._under_way |= dict.fromkeys(_hashes(firsts), math.inf)
             yield from (_Group(photos=group) for group in groups(firsts))
             yield _End(batch=batch, copies=copies)
 
     def _batches(self) -> Iterator[list[_Found]]:
         rest = iter(self._walk)
         while batch := list(islice(rest, BATCH)):
+            self._looked_up += 1
             yield [self._found(relative) for relative in batch]
 
     def _found(self, relative: str) -> _Found:
@@ -176,3 +184,7 @@ class FolderPass:
 
     def _path(self, relative: str) -> Path:
         return self._walk.root / relative
+
+
+def _hashes(photos: Iterable[HashedPhoto]) -> Iterator[str]:
+    return (one.sha256 for one in photos)
