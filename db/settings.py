@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         "bucket: places like `s3://bucket/folder/`, separated by spaces.",
     )
     chunk_items: int = Field(
-        default=16,
+        default=32,
         ge=1,
         le=MAX_CHUNK_ITEMS,
         alias="FACEBATCH_CHUNK_ITEMS",
