@@ -1,14 +1,15 @@
 """Whatever happens to the ledger, in whichever order: its invariants hold after every step."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -91,6 +92,8 @@ BROKEN = {
 }
 
 picks = st.integers(min_value=0, max_value=1000)
+photo_names = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5, unique=True)
+has_jobs = precondition(lambda self: self.jobs)
 
 
 class Ledger(RuleBasedStateMachine):
@@ -115,7 +118,6 @@ class Ledger(RuleBasedStateMachine):
             return [tuple(row) for row in session.execute(text(query))]
 
     def _job(self, pick: int) -> tuple[Kit, uuid.UUID]:
-        assume(self.jobs)
         return self.jobs[pick % len(self.jobs)]
 
     def _control(self, pick: int, change: Callable[..., object]) -> None:
@@ -126,9 +128,15 @@ class Ledger(RuleBasedStateMachine):
         except PAST_THE_DOOR:
             pass
 
+    @initialize(photos=photo_names)
+    def begin(self, photos: list[str]) -> None:
+        """Two tenants have a job of the same photos each."""
+        for whose in range(2):
+            self.submit(whose, photos, seal=True, priority=JobPriority.NORMAL)
+
     @rule(
         whose=st.integers(min_value=0, max_value=1),
-        photos=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5, unique=True),
+        photos=photo_names,
         seal=st.booleans(),
         priority=st.sampled_from(JobPriority),
     )
@@ -138,10 +146,12 @@ class Ledger(RuleBasedStateMachine):
         self.jobs.append((kit, made))
 
     @rule(pick=picks, photo=st.sampled_from("abcdefgh"))
+    @has_jobs
     def add(self, pick: int, photo: str) -> None:
         self._control(pick, lambda *job: accept.add_items(*job, [item(photo)]))
 
     @rule(pick=picks)
+    @has_jobs
     def seal(self, pick: int) -> None:
         self._control(pick, jobs.seal_job)
 
@@ -157,26 +167,55 @@ class Ledger(RuleBasedStateMachine):
         assert in_flight[0][0] <= sum(room.items for room in ROOMS.values())
 
     @rule(pick=picks, again=st.booleans())
-    @precondition(lambda self: self.sent)
     def take(self, pick: int, *, again: bool) -> None:
         """A worker takes a message, which may come to another one as well."""
+        if not self.sent:
+            self.send()
+        if not self.sent:
+            return
         chunk = self.sent[pick % len(self.sent)]
         if not again:
             self.sent.remove(chunk)
+        self._claim(chunk)
+
+    def _claim(self, item_ids: Sequence[int]) -> None:
         with transaction(self.kits[0].database) as session:
-            self.claims += ledger.claim(session, chunk, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+            self.claims += ledger.claim(
+                session, item_ids, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS
+            )
+
+    def _some_claim(self, pick: int) -> int | None:
+        """The place of a claim, lost or not, of a worker that has one; else a worker takes some."""
+        if not self.claims:
+            self.take(pick, again=False)
+        return pick % len(self.claims) if self.claims else None
 
     @rule()
     def lose_messages(self) -> None:
         self.sent.clear()
 
-    @rule(number=st.integers(min_value=1, max_value=4), fails=st.booleans(), twice=st.booleans())
-    @precondition(lambda self: self.claims)
-    def record(self, number: int, *, fails: bool, twice: bool) -> None:
+    @rule(pick=picks)
+    def overtake(self, pick: int) -> None:
+        """A worker stands still, and another one is given what it had."""
+        place = self._some_claim(pick)
+        if place is not None:
+            self._expire(self.claims[place].item_id)
+            self._claim([self.claims[place].item_id])
+
+    @rule(
+        pick=picks,
+        number=st.integers(min_value=1, max_value=3),
+        fails=st.booleans(),
+        twice=st.booleans(),
+    )
+    def record(self, pick: int, number: int, *, fails: bool, twice: bool) -> None:
         """Of a claim that is lost nothing is written."""
-        some = self.claims[:number]
+        place = self._some_claim(pick)
+        if place is None:
+            return
+        some = self.claims[place : place + number]
         if not twice:
-            del self.claims[:number]
+            del self.claims[place : place + number]
         holding = dict(self._rows("SELECT id, fence FROM item WHERE state = 'running'"))
         outcomes = [failed(one) if fails else done(one, photo_of(1)) for one in some]
         # Two claims of one item are two workers' business.
@@ -189,20 +228,26 @@ class Ledger(RuleBasedStateMachine):
         }
         assert held == expected
 
-    @rule()
-    @precondition(lambda self: self.claims)
-    def hand_back(self) -> None:
-        with transaction(self.kits[0].database) as session:
-            ledger.release(session, [self.claims.pop()], delay_s=0)
+    @rule(pick=picks)
+    def hand_back(self, pick: int) -> None:
+        place = self._some_claim(pick)
+        if place is not None:
+            with transaction(self.kits[0].database) as session:
+                ledger.release(session, [self.claims.pop(place)], delay_s=0)
 
     @rule(pick=picks)
     def expire(self, pick: int) -> None:
-        running = self._rows("SELECT id FROM item WHERE state = 'running' ORDER BY id")
-        assume(running)
+        if (place := self._some_claim(pick)) is not None:
+            self._expire(self.claims[place].item_id)
+
+    def _expire(self, item_id: int) -> None:
         with transaction(self.kits[0].database) as session:
             session.execute(
-                text("UPDATE item SET lease_until = now() - interval '1 s' WHERE id = :id"),
-                {"id": running[pick % len(running)][0]},
+                text("""
+                    UPDATE item SET lease_until = now() - interval '1 s'
+                    WHERE id = :id AND state = 'running'
+                """),
+                {"id": item_id},
             )
 
     @rule()
@@ -213,14 +258,17 @@ class Ledger(RuleBasedStateMachine):
             ledger.resend_stale(session, after_s=0)
 
     @rule(pick=picks)
+    @has_jobs
     def pause(self, pick: int) -> None:
         self._control(pick, control.pause_job)
 
     @rule(pick=picks)
+    @has_jobs
     def resume(self, pick: int) -> None:
         self._control(pick, control.resume_job)
 
     @rule(pick=picks)
+    @has_jobs
     def retry(self, pick: int) -> None:
         self._control(pick, control.retry_job)
         for item_id, state in list(self.finals.items()):
@@ -228,6 +276,7 @@ class Ledger(RuleBasedStateMachine):
                 del self.finals[item_id]
 
     @rule(pick=picks)
+    @has_jobs
     def begin_cancel(self, pick: int) -> None:
         self._control(pick, control.begin_cancel)
 
@@ -238,6 +287,7 @@ class Ledger(RuleBasedStateMachine):
                 control.cancel_some(session, job_id)
 
     @rule(pick=picks)
+    @has_jobs
     def begin_delete(self, pick: int) -> None:
         kit, job_id = self._job(pick)
         self._control(pick, erase_jobs.begin_delete)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from db.settings import BucketName
+from db.setting_kinds import BucketName
 from db.sources import SourceView
 from db.states import JobKind, SourceKind, SourceState
 from web.schemas.base import Incoming, Outgoing
