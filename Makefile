@@ -13,12 +13,12 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine accuracy lint format lock clean
+.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine bench-pipeline bench-scale accuracy lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo PEOPLE=dir PHOTOS=dir runs the demo on your own photos."
 
@@ -45,6 +45,12 @@ soak-mutants: $(VENV)/dev ## Take one protection out at a time, and see the soak
 
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
 	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
+
+bench-pipeline: $(VENV)/dev ## Compare whole jobs with the bare engine (PHOTOS=dir: on yours)
+	@$(BIN)/python -m bench.pipeline $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
+
+bench-scale: $(VENV)/dev ## Run a job of 20,000 photos, and see what others feel of it (ITEMS=n)
+	@$(BIN)/python -m bench.scale $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
 accuracy: $(VENV)/bench ## Measure how often the engines err (WRITE_CURVES=1: and keep their curves)
 	@$(BIN)/python -m bench.accuracy $(if $(WRITE_CURVES),--write-curves) $(ARGS)

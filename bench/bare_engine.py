@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from cli.embedding.messages import Orders
 from cli.embedding.pool import Pool
@@ -10,21 +13,35 @@ from pipeline.face_limits import NO_LIMITS
 from pipeline.specs import DEFAULT_ENGINE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRun:
+    """What a folder has taken."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 class _WarmPool(Pool):
     """Gives out nothing before all its processes have loaded their engine, as workers have."""
 
     began_at: float | None = None
+    cpu_before = 0.0
+
+    def cpu_seconds(self) -> float:
+        """What its processes have taken so far."""
+        pids = [process.popen.pid for process in self._processes.values()]
+        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
     def _hand_out(self) -> None:
         if self.began_at is None:
             if sum(process.ready for process in self._processes.values()) < self._wanted:
                 return
-            self.began_at = time.monotonic()
+            self.began_at, self.cpu_before = time.monotonic(), self.cpu_seconds()
         super()._hand_out()
 
 
-def engine_seconds(folder: Path, photos: Sequence[str], models_dir: Path, processes: int) -> float:
-    """Seconds from the first photo to the last face's embedding; all must be readable."""
+def run_engine(folder: Path, photos: Sequence[str], models_dir: Path, processes: int) -> EngineRun:
+    """From the first photo to the last face's embedding; all photos must be readable."""
     orders = Orders(
         engine=DEFAULT_ENGINE.name,
         photos_dir=folder,
@@ -38,7 +55,7 @@ def engine_seconds(folder: Path, photos: Sequence[str], models_dir: Path, proces
         for result in pool.results():
             done += result.photo_count
             assert not result.failed, f"{len(result.failed)} photos failed"
-        ended_at = time.monotonic()
-        began_at = pool.began_at
-    assert began_at is not None and done == len(photos)  # noqa: PT018 - one statement: it ran.
-    return ended_at - began_at
+        ended_at, cpu_after = time.monotonic(), pool.cpu_seconds()
+    assert pool.began_at is not None, "the engine did not begin"
+    assert done == len(photos), "the engine lost photos"
+    return EngineRun(seconds=ended_at - pool.began_at, cpu_seconds=cpu_after - pool.cpu_before)

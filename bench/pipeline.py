@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from bench.bare_engine import engine_seconds
+from bench.bare_engine import run_engine
 from bench.cpu import cpu_seconds, spent_ms
 from bench.megapixels import copies, real_photos, write_photos
 from bench.photos import below
@@ -86,7 +86,7 @@ class Run:
 
     seconds: float
     cpu_ms: Mapping[str, float]
-    """Of CPU, a photo, by part of the stack; empty for the bare engine."""
+    """Of CPU, a photo, by part of the stack, or of the bare engine."""
 
 
 def _run(place: Place, rounds: int) -> Mapping[str, list[Run]]:
@@ -108,7 +108,8 @@ def _timed(place: Place, name: str, photos: Sequence[Path], mark: str) -> Run:
     if name == ENGINE:
         folder, names = photos[0].parent, [photo.name for photo in photos]
         models_dir = place.stack.home.path / "models"
-        return Run(seconds=engine_seconds(folder, names, models_dir, PROCESSES), cpu_ms={})
+        ran = run_engine(folder, names, models_dir, PROCESSES)
+        return Run(seconds=ran.seconds, cpu_ms={ENGINE: 1000 * ran.cpu_seconds / len(photos)})
     prepare, submit = WAYS[name]
     with place.client() as client:
         prepare(place, photos, mark)
@@ -213,11 +214,11 @@ def _print(runs: Mapping[str, Sequence[Run]], photos: int) -> None:
         ratio = rates[name] / rates[ENGINE]
         print(f"| {name} | {rates[name]:.1f} | {ratio:.3f} | {', '.join(each)} |")
     print("\nCPU, milliseconds a photo\n")
-    parts = sorted({part for name in WAYS for part in runs[name][0].cpu_ms})
+    parts = sorted({part for name in runs for part in runs[name][0].cpu_ms})
     print("| way in |", " | ".join(parts), "| all |")
     print("| --- " * (len(parts) + 2) + "|")
     used = {}
-    for name in WAYS:
+    for name in runs:
         used[name] = {
             part: statistics.median(run.cpu_ms.get(part, 0.0) for run in runs[name])
             for part in parts

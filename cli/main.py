@@ -14,7 +14,18 @@ import click
 from db.settings import SettingsError
 from pipeline.errors import FaceBatchError
 
-COMMANDS = ("match", "embed", "import-encodings", "results", "jobs", "demo", "up", "down", "status")
+COMMANDS = (
+    "match",
+    "submit",
+    "jobs",
+    "results",
+    "embed",
+    "import-encodings",
+    "demo",
+    "up",
+    "down",
+    "status",
+)
 INTERRUPTED = 128 + signal.SIGINT
 
 

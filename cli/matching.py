@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.client import ApiError, Client, Json, PhotoFile
+from cli.asking import limit_fields, threshold_fields
+from cli.calls import ApiError, Json
+from cli.client import Client, PhotoFile
+from cli.client_ids import client_id_of
 from cli.progress import Step, Steps
 from cli.scan import FoundPeople, FoundPhotos, open_photo
 from cli.sharing import in_use
@@ -15,7 +18,7 @@ from cli.submission import Submission
 from cli.thresholds import sentence
 from pipeline.errors import FaceBatchError
 from pipeline.face_limits import NO_LIMITS, FaceLimits
-from pipeline.names import MAX_FILE_NAME_CHARS, spelt
+from pipeline.names import spelt
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold
 
@@ -113,7 +116,7 @@ class Matcher:
             kind="enrol",
             gallery=gallery_id,
             multiple_faces=options.multiple_faces,
-            **_asked(options.limits),
+            **limit_fields(options.limits),
         )
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
@@ -173,7 +176,7 @@ class Matcher:
         self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
     ) -> Iterator[MatchedPhoto]:
         wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
-        asked = {**_threshold(options.threshold), **_asked(options.limits)}
+        asked = {**threshold_fields(options.threshold), **limit_fields(options.limits)}
         job_id = self._client.open_job(**wanted, **asked)
         self._warn(sentence(self._client.job(job_id)["threshold"], options.engine))
         submission = Submission(client=self._client, job_id=job_id)
@@ -218,22 +221,6 @@ class Matcher:
         return job["finished_at"] is not None
 
 
-def _threshold(wanted: WantedThreshold) -> Json:
-    """The fields of a job that ask for it; none for the default."""
-    fields = {
-        "threshold": wanted.distance,
-        "target_fmr": wanted.target_fmr,
-        "target_fpir": wanted.target_fpir,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _asked(limits: FaceLimits) -> Json:
-    """The fields of a job that ask for them; none for the default."""
-    fields = {"min_face_px": limits.min_face_px, "min_quality": limits.min_quality}
-    return {name: value for name, value in fields.items() if value}
-
-
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
     """A name that changes with the people's photos, and the part that goes by their folder."""
     folder = hashlib.sha256(str(people.root.resolve()).encode("utf-8", "surrogateescape"))
@@ -254,17 +241,7 @@ def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]
 
 
 def _photo_files(root: Path, relative: Iterable[str]) -> Iterator[PhotoFile]:
-    return (PhotoFile(client_id=_client_id(name), path=root / name) for name in relative)
-
-
-def _client_id(relative: str) -> str:
-    """The path itself where it arrives unchanged as the name of a form's file, else a hash of it.
-
-    A percent sign may not: in a form it escapes quotes.
-    """
-    if len(relative) <= MAX_FILE_NAME_CHARS and relative.isprintable() and "%" not in relative:
-        return relative
-    return "#" + hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()
+    return (PhotoFile(client_id=client_id_of(name), path=root / name) for name in relative)
 
 
 def _in_order(
@@ -277,7 +254,7 @@ def _in_order(
     """
     early: dict[str, Json] = {}
     for name in names:
-        client_id = _client_id(name)
+        client_id = client_id_of(name)
         if client_id in refused:
             yield MatchedPhoto(
                 photo=name,

@@ -25,8 +25,8 @@ class Steps(Protocol):
     def begin(self, title: str, total: int) -> None:
         """A new step of `total` units."""
 
-    def at(self, done: int) -> None:
-        """So many units of the step are done."""
+    def at(self, done: int, total: int | None = None) -> None:
+        """So many units of the step are done, which has `total` by now where that has grown."""
 
     def end(self) -> None:
         """The step is done."""
@@ -57,8 +57,8 @@ class BarSteps:
         self._progress.start()
         self._task = self._progress.add_task(title, total=total)
 
-    def at(self, done: int) -> None:
-        self._progress.update(self._task, completed=done)
+    def at(self, done: int, total: int | None = None) -> None:
+        self._progress.update(self._task, completed=done, total=total)
 
     def end(self) -> None:
         self._progress.stop()
@@ -80,8 +80,9 @@ class LineSteps:
         self._began_at = self._shown_at = time.monotonic()
         self._print(f"{title}: {total}")
 
-    def at(self, done: int) -> None:
+    def at(self, done: int, total: int | None = None) -> None:
         self._done = done
+        self._total = self._total if total is None else total
         now = time.monotonic()
         if now - self._shown_at < PLAIN_EVERY_S:
             return
@@ -114,9 +115,9 @@ class Step:
     def __exit__(self, *_: object) -> None:
         self._steps.end()
 
-    def at(self, done: int) -> None:
-        """So many units are done."""
-        self._steps.at(done)
+    def at(self, done: int, total: int | None = None) -> None:
+        """So many units are done, of `total` where that has grown."""
+        self._steps.at(done, total)
 
 
 def steps_for(stream: TextIO = sys.stderr) -> Steps:

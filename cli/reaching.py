@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import click
 
 from cli.client import Client
-from cli.stack.session import running_stack
+from cli.stack.session import interrupts_told, running_stack
 from cli.telling import warn
 from db.settings import load_settings
 
@@ -37,4 +37,6 @@ def reached(api_url: str | None) -> Iterator[Client]:
     with contextlib.ExitStack() as opened:
         if api_url is None:
             api_url = opened.enter_context(running_stack(load_settings())).api_url
+        else:
+            opened.enter_context(interrupts_told())
         yield opened.enter_context(Client(api_url, tell=warn))

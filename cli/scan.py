@@ -48,24 +48,60 @@ class FoundPeople:
     """Sub-folders that the system does not let us read, and why, as sentences."""
 
 
+class PhotoWalk:
+    """The photos below a folder, one at a time and never all: paths relative to it.
+
+    Those of a folder come sorted, and before those of its sub-folders. What was passed by is known
+    at the end. Walking raises `FolderError` where the folder itself cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.left_out = 0
+        self._passed = _Passed()
+
+    def __iter__(self) -> Iterator[str]:
+        self.left_out, self._passed = 0, _Passed()
+        for path in _files(self.root, self._passed):
+            if calls_itself_photo(path.name):
+                yield path.relative_to(self.root).as_posix()
+            else:
+                self.left_out += 1
+
+    @property
+    def linked(self) -> tuple[Path, ...]:
+        """Links to folders, which are not followed."""
+        return tuple(self._passed.linked)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Sub-folders that the system does not let us read, and why, as sentences."""
+        return tuple(self._passed.unreadable.values())
+
+
+def walk_order(relative: str) -> tuple[tuple[bool, str], ...]:
+    """A key by which paths sort in the order of a `PhotoWalk`."""
+    *folders, file = relative.split("/")
+    return (*((True, name) for name in folders), (False, file))
+
+
+def no_photos(folder: Path) -> FolderError:
+    """What is raised for a folder that holds none."""
+    return FolderError(f"{folder} holds no photos (files ending in .jpg, .png and the like)")
+
+
 def find_photos(folder: Path) -> FoundPhotos:
     """All photos below `folder`, however deep; raises `FolderError` where there is none."""
-    relative: list[str] = []
-    passed = _Passed()
-    left_out = 0
-    for path in _files(folder, passed):
-        if calls_itself_photo(path.name):
-            relative.append(path.relative_to(folder).as_posix())
-        else:
-            left_out += 1
+    walk = PhotoWalk(folder)
+    relative = tuple(sorted(walk))
     if not relative:
-        raise FolderError(f"{folder} holds no photos (files ending in .jpg, .png and the like)")
+        raise no_photos(folder)
     return FoundPhotos(
         root=folder,
-        relative=tuple(sorted(relative)),
-        left_out=left_out,
-        linked=tuple(passed.linked),
-        unreadable=tuple(passed.unreadable.values()),
+        relative=relative,
+        left_out=walk.left_out,
+        linked=walk.linked,
+        unreadable=walk.unreadable,
     )
 
 
@@ -130,7 +166,7 @@ def _files(folder: Path, passed: _Passed) -> Iterator[Path]:
     for here, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         passed.linked += (path for name in folders if (path := Path(here, name)).is_symlink())
-        yield from (Path(here, name) for name in files if not is_hidden(name))
+        yield from (Path(here, name) for name in sorted(files) if not is_hidden(name))
 
 
 def _is_own_folder(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import sys
 
-from cli.scan import FoundPeople, FoundPhotos
+from cli.scan import FoundPeople, FoundPhotos, PhotoWalk
 from pipeline.names import spelt
 
 
@@ -16,10 +16,10 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
 
 
-def warn_of_left_out(*folders: FoundPeople | FoundPhotos) -> None:
+def warn_of_left_out(*folders: FoundPeople | FoundPhotos | PhotoWalk) -> None:
     """Says what lies in the folders and is not looked at, and why."""
     for found in folders:
-        if isinstance(found, FoundPhotos) and found.left_out:
+        if not isinstance(found, FoundPeople) and found.left_out:
             warn(_left_out(found))
     for link in (link for found in folders for link in found.linked):
         warn(f"{link} is a link to a folder and was not followed")
@@ -27,7 +27,7 @@ def warn_of_left_out(*folders: FoundPeople | FoundPhotos) -> None:
         warn(f"{reason}; what is in it was left out")
 
 
-def _left_out(found: FoundPhotos) -> str:
+def _left_out(found: FoundPhotos | PhotoWalk) -> str:
     if found.left_out == 1:
         return f"1 file in {found.root} is no photo and was left out"
     return f"{found.left_out} files in {found.root} are no photos and were left out"

@@ -60,6 +60,8 @@ class Dispatched:
     chunks: tuple[Chunk, ...]
     more: bool
     """Whether more may be due, for which there was no room."""
+    busy: bool
+    """Whether the bulk workers have so much in flight that what is due can gather for a while."""
 
 
 Turns = dict[Lane, int]
@@ -98,6 +100,7 @@ def dispatch(session: Session, rooms: Mapping[Lane, Room], turns: Turns) -> Disp
     return Dispatched(
         chunks=tuple(chunk for filling in fillings for chunk in filling.chunks),
         more=any(filling.is_full for filling in fillings),
+        busy=any(filling.is_busy for filling in fillings if filling.lane is Lane.BULK),
     )
 
 
@@ -198,6 +201,11 @@ class _Filling:
         """A chunk is never cut short for want of room, or all chunks would end up short."""
         return self._left < self._room.chunk_items
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a chunk in flight for each process, in items."""
+        return self._room.items - self._left >= self._room.workers * self._room.chunk_items
+
     def fill(self, after: int) -> int:
         """Takes what is due until there is no room; returns the tenant behind which to go on."""
         for tenants, take in _STATEMENTS[self.lane]:
@@ -257,8 +265,10 @@ class _Filling:
     ) -> Iterator[list[int]]:
         ids = [row.id for row in rows]
         if not rows[0].is_whole:
-            # More will come: nobody knows how much, so what is there is shared.
-            size = min(self._room.chunk_items, -(-len(ids) // self._room.workers))
+            # More will come, nobody knows how much. What is there is shared, where anybody waits.
+            size = self._room.chunk_items
+            if not self.is_busy:
+                size = min(size, -(-len(ids) // self._room.workers))
             yield from (ids[start : start + size] for start in range(0, len(ids), size))
             return
         left = rows[0].open - self._of_job[job_id]

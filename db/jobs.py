@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
 from db.errors import EmptyJobError, GalleriesDifferError, JobNotFoundError
@@ -12,7 +12,7 @@ from db.galleries import gallery_model
 from db.ids import new_id
 from db.models import Item, Job, JobGallery, Model, Source
 from db.progress import finish_if_complete
-from db.states import ItemState, JobKind, JobPriority
+from db.states import ItemState, JobKind, JobPriority, SourceState
 from db.subjects import count_subjects, require_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob
@@ -95,6 +95,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> JobView:
     values = dict(row._mapping)
     values["priority"] = JobPriority(values["priority"])
     values["further_gallery_ids"] = tuple(values["further_gallery_ids"] or ())
+    values["source_error"] = values["source_error"] and tuple(values["source_error"])
     return JobView(**values)
 
 
@@ -157,6 +158,14 @@ def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
         .label("further_gallery_ids")
     )
+    failed = (
+        select(array([Source.error_code, Source.error_detail]))
+        .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
+        .order_by(Source.id)
+        .limit(1)
+        .scalar_subquery()
+        .label("source_error")
+    )
     ended = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
     return (
         select(
@@ -185,6 +194,7 @@ def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
             Job.started_at,
             Job.finished_at,
             Job.n_sources_open,
+            failed,
             func.now().label("read_at"),
             Job.before_at,
             Job.before_ended,

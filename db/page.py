@@ -13,6 +13,7 @@ from db.errors import DuplicateItemError
 from db.ids import new_id
 from db.models import Item, Job, Photo, Source
 from db.places import PhotoPlace
+from db.states import JobPriority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def insert_page(
             changed_at=func.now(),
         )
     )
-    nudge.notify(session)
+    nudge.notify(session, urgent=job.priority == JobPriority.INTERACTIVE)
     return len(entries)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.extracting import end_extracting
 from db.failpoints import Failpoint, reached
 from db.found import KnownExtraction, PhotoOfModel, extraction_ids, write_found
 from db.hashes import ReadPhoto, drop_unread, write_hashes
@@ -66,9 +67,21 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     _add_candidates(session, mine, known)
     _end_items(session, mine, known)
     drop_unread(session, others)
+    end_extracting(session, _searched(outcomes))
     _count(session, mine)
     reached(Failpoint.RECORD_UNCOMMITTED)
     return held
+
+
+def _searched(outcomes: Sequence[Outcome]) -> list[tuple[bytes, Claim]]:
+    """The hashes of photos that were searched for faces, or looked up."""
+    hashes = (one.read.sha256 if one.read else one.claim.sha256 for one in outcomes)
+    claims = (one.claim for one in outcomes)
+    return [
+        (sha256, claim)
+        for sha256, claim in zip(hashes, claims, strict=True)
+        if sha256 is not None and claim.extraction_id is None
+    ]
 
 
 _LOCK_HELD = text("""

@@ -4,13 +4,12 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 from platformdirs import user_data_dir
 from pydantic import (
-    AfterValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from db.setting_kinds import BucketName, HostNames, HttpUrl, PlaceUrls, PostgresUrl, RedisUrl
 from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
@@ -35,48 +35,6 @@ class SettingsError(FaceBatchError):
     """A setting is unknown, malformed or missing; the message names it."""
 
     code = "settings_invalid"
-
-
-def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
-    """Checks that a secret string is a URL of one of `schemes` with a host."""
-
-    def check(value: SecretStr) -> SecretStr:
-        try:
-            parts = urlsplit(value.get_secret_value())
-            usable = parts.scheme in schemes and parts.hostname and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError(f"must be a URL like {example}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _hosts(value: str) -> str:
-    """Checks that a string lists host names, with neither scheme nor port."""
-    for name in value.split(","):
-        if not re.fullmatch(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name.strip()):
-            raise ValueError(
-                f"'{name.strip()}' is no host name; neither scheme nor port go with it"
-            )
-    return value
-
-
-def _places(value: str) -> str:
-    """Checks that a string lists places of objects, with spaces between them."""
-    for url in value.split():
-        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", url):
-            raise ValueError(f"'{url}' is no place like s3://bucket/folder/")
-    return value
-
-
-PostgresUrl = Annotated[
-    SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
-]
-RedisUrl = Annotated[SecretStr, _url(("redis", "rediss"), "redis://:password@host:6379/0")]
-HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")]
-BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 
 
 class Settings(BaseSettings):
@@ -98,7 +56,7 @@ class Settings(BaseSettings):
         description="Port of the HTTP API. Default: 8765, or a free one where that is taken. "
         "0 always takes a free one; a port that is set and taken is an error.",
     )
-    trusted_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+    trusted_hosts: HostNames = Field(
         default="127.0.0.1,localhost,[::1]",
         alias="FACEBATCH_TRUSTED_HOSTS",
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
@@ -143,14 +101,14 @@ class Settings(BaseSettings):
         alias="FACEBATCH_MAX_ARCHIVE_ENTRIES",
         description="Entries of one zip, at the most, folders and what is no photo included.",
     )
-    sources: Annotated[str, AfterValidator(_places)] | None = Field(
+    sources: PlaceUrls | None = Field(
         default=None,
         alias="FACEBATCH_SOURCES",
         description="Where sources of jobs may lie besides `sources/<tenant>/` in the photos' "
         "bucket: places like `s3://bucket/folder/`, separated by spaces.",
     )
     chunk_items: int = Field(
-        default=16,
+        default=32,
         ge=1,
         le=MAX_CHUNK_ITEMS,
         alias="FACEBATCH_CHUNK_ITEMS",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.accept import check_who, lock_open_job
-from db.errors import JobNotFoundError, JobUnfinishedError
+from db.errors import JobNotFoundError, JobUnfinishedError, UploadNotFoundError
 from db.ids import new_id
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
@@ -172,7 +172,11 @@ def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.U
     known = select(Archive.id).where(
         Archive.tenant_id == tenant_id, Archive.object_key == new.object_key
     )
-    return session.scalars(known.with_for_update(read=True, key_share=True)).one()
+    held = session.scalars(known.with_for_update(read=True, key_share=True)).one_or_none()
+    if held is None:
+        # None of its photos was needed any more, at this very moment.
+        raise UploadNotFoundError("the upload's archive was deleted; send it again")
+    return held
 
 
 def _require_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:

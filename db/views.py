@@ -100,6 +100,8 @@ class JobView:
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
     n_sources_open: int
+    source_error: tuple[str, str] | None
+    """Code and detail of the first of its sources that failed."""
     read_at: dt.datetime
     before_at: dt.datetime | None
     before_ended: int | None

@@ -11,7 +11,7 @@ from web.services import Services
 
 MAX_WAIT_S = 60
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 2.0
 
 
 def preferred_wait_s(prefer: str | None) -> int:

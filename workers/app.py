@@ -98,4 +98,5 @@ def write_export_task(export_id: str) -> None:
 def list_source_task(source_id: str) -> None:
     """Lists a source, or goes on with it."""
     (context,) = _contexts
-    list_source(context, uuid.UUID(source_id))
+    with _before_sigterm(context.slot):
+        list_source(context, uuid.UUID(source_id))

@@ -78,7 +78,7 @@ class Slot:
     @property
     def silent_s(self) -> float:
         """Seconds since it last got on; 0 where nobody expects that of it."""
-        return float(max(0.0, time.monotonic() - self._record.progress_at_s)) if self.busy else 0.0
+        return float(max(0.0, time.monotonic() - self._record.progress_at_s))
 
     def ask_to_stop(self) -> None:
         """Has this process begin nothing further. Called in a signal's handler."""
@@ -107,15 +107,18 @@ class Slot:
     def begin(self, item_ids: Sequence[int]) -> None:
         """Notes that these items were sent to this process."""
         self.end()
-        self._record.ids[: len(item_ids)] = list(item_ids)
-        self._record.n_sent = len(item_ids)
+        # A message that names more than we send is none of ours; its items have their leases.
+        noted = item_ids[:MAX_CHUNK_ITEMS]
+        self._record.ids[: len(noted)] = list(noted)
+        self._record.n_sent = len(noted)
 
     def hold(self, claims: Sequence[Held]) -> None:
         """Notes that it holds these items now, and no others."""
         self.end()
-        self._record.ids[: len(claims)] = [one.item_id for one in claims]
-        self._record.fences[: len(claims)] = [one.fence for one in claims]
-        self._record.n_held = len(claims)
+        noted = claims[:MAX_CHUNK_ITEMS]
+        self._record.ids[: len(noted)] = [one.item_id for one in noted]
+        self._record.fences[: len(noted)] = [one.fence for one in noted]
+        self._record.n_held = len(noted)
 
     def progress(self) -> None:
         """Notes that it has got on: within a lease it has to do so again."""

@@ -32,6 +32,8 @@ SHORTEST_S, LONGEST_S = 0.02, 0.5
 """While more is due than fits, it is looked so often that each look finds some of the room free."""
 GATHER_S = 0.05
 """After a nudge, others are let come before all that is due is looked at; urgent ones are not."""
+BUSY_GATHER_S = 0.25
+"""Likewise while the workers have enough to do: photos that come one by one make whole chunks."""
 TROUBLE_S = 0.5
 URGENT_CHUNK_ITEMS = 4
 URGENT_ITEMS = 8
@@ -63,6 +65,8 @@ class Dispatcher:
     def __init__(self, settings: Settings, database: Database, celery: Celery) -> None:
         self.pause_s = 0.0
         """How long to wait before the next look, where nobody nudges."""
+        self.gather_s = GATHER_S
+        """How long others are let come after a nudge."""
         self._settings = settings
         self._rooms = rooms(settings)
         self._pace = Pace(self._rooms)
@@ -79,6 +83,7 @@ class Dispatcher:
         with transaction(self._database) as session:
             found = dispatch(session, self._rooms, self._turns)
         self.pause_s = self._pace.pause_s(found)
+        self.gather_s = BUSY_GATHER_S if found.busy else GATHER_S
         if found.chunks:
             reached(Failpoint.DISPATCH_COMMITTED)
         for position, chunk in enumerate(found.chunks):
@@ -152,10 +157,10 @@ class Pace:
         return self._pause_s
 
 
-def await_nudge(listener: Listener, timeout_s: float) -> None:
-    """Returns at an urgent nudge, a moment after any other, or after `timeout_s`."""
+def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> None:
+    """Returns at an urgent nudge, `gather_s` after any other, or after `timeout_s`."""
     words = listener.wait(timeout_s)
-    give_up_at = time.monotonic() + GATHER_S
+    give_up_at = time.monotonic() + gather_s
     while words and nudge.URGENT not in words:
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
@@ -172,7 +177,7 @@ def run(settings: Settings) -> None:
     while not stop:
         try:
             dispatcher.send_due()
-            await_nudge(listener, dispatcher.pause_s)
+            await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s)
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

@@ -19,6 +19,7 @@ from db.archives import drop_empty_archives
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
+from db.extracting import forget_extracting
 from db.failpoints import Failpoint, reached
 from db.session import Database, Session, make_database, transaction
 from db.settings import Settings
@@ -71,6 +72,7 @@ class Reconciler:
             "jobs_cancelled": self._cancel_jobs,
             "jobs_deleted": self._delete_jobs,
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
+            "searches_forgotten": lambda: self._committed(forget_extracting),
             "photos_moved_out": lambda: move_survivors(self._database, self._store),
             "archives_dropped": lambda: self._committed(drop_empty_archives),
             "objects_deleted": self._delete_doomed,

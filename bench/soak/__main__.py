@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from bench.soak.acts import acts
-from bench.soak.disk import small_disk
+from bench.soak.disk import SmallDisk, small_disk
 from bench.soak.faults import FAULTS
 from bench.soak.photos import make_photos
 from bench.soak.report import fault_table, summary, verdict_table
@@ -35,35 +35,28 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="facebatch-soak-"))
     # PostgreSQL, where it runs as `nobody`, has to get through.
     folder.chmod(0o711)
+    (folder / "home").mkdir()
+    disk = small_disk(folder / "home", DISK_BYTES)
     keep = True  # What broke can be looked at.
     try:
-        outcome = _soak(folder, seed, options)
+        outcome = _soak(folder, disk, seed, options)
         keep = options.keep or not all(one.holds for one in outcome.verdicts)
     finally:
-        if keep:
-            # The home may be on a disk that ends with us.
-            with contextlib.suppress(OSError):
-                shutil.copytree(folder / "home" / "logs", folder / "logs", dirs_exist_ok=True)
-            print(f"the journal and the logs are kept in {folder}", file=sys.stderr)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder, disk, keep=keep)
     print(f"\n{fault_table(outcome.struck)}\n\n{verdict_table(outcome.verdicts)}\n")
     told = summary(outcome, seed, options.items)
     print(json.dumps(told))
     return int(not told["passed"])
 
 
-def _soak(folder: Path, seed: int, options: argparse.Namespace) -> Outcome:
+def _soak(folder: Path, disk: SmallDisk | str, seed: int, options: argparse.Namespace) -> Outcome:
     rng = random.Random(seed)
-    home = folder / "home"
-    home.mkdir()
-    disk = small_disk(home, DISK_BYTES)
     if isinstance(disk, str):
         _say(f"the disk will not be filled: {disk}")
     _say(f"{options.items} photos are made")
     photos = make_photos(folder / "photos", options.items, rng)
     soak = Soak(
-        stack=SoakStack(Home(home), port=FreePorts().one()),
+        stack=SoakStack(Home(folder / "home"), port=FreePorts().one()),
         photos=photos,
         acts=acts(options.items, rng, options.faults),
         rng=rng,
@@ -73,6 +66,17 @@ def _soak(folder: Path, seed: int, options: argparse.Namespace) -> Outcome:
         say=_say,
     )
     return soak.run()
+
+
+def _clear(folder: Path, disk: SmallDisk | str, *, keep: bool) -> None:
+    """Deletes the folder, or keeps of it what tells something."""
+    if keep:
+        with contextlib.suppress(OSError):
+            shutil.copytree(folder / "home" / "logs", folder / "logs", dirs_exist_ok=True)
+        print(f"the journal and the logs are kept in {folder}", file=sys.stderr)
+    if not isinstance(disk, str):
+        disk.remove()
+    shutil.rmtree(folder / "home" if keep else folder, ignore_errors=True)
 
 
 def _faults(names: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 CLONE_NEWNS = 0x00020000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 BALLAST = "ballast"
 FILL_BYTES = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,6 +23,7 @@ class SmallDisk:
     """A folder with little room, filled by a file of nothing."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._ballast = folder / BALLAST
 
     def fill(self) -> int:
@@ -38,6 +40,10 @@ class SmallDisk:
     def free(self) -> None:
         """Gives it back."""
         self._ballast.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Takes the disk away with all that is on it, so that its folder can be deleted."""
+        _libc.umount2(os.fsencode(self._folder), MNT_DETACH)
 
 
 def small_disk(folder: Path, size_bytes: int) -> SmallDisk | str:

@@ -203,8 +203,14 @@ def _soaked(mutant: Mutant) -> Noticed:
                 *("--within-s", WITHIN_S, "--faults", ",".join(mutant.faults)),
             ],
             cwd=folder,
-            # Before the checkout, of which the virtual environment knows.
-            env=os.environ | {"PYTHONPATH": str(folder), "FACEBATCH_TEST_DATA": str(DATA)},
+            env=os.environ
+            | {
+                # Before the checkout, of which the virtual environment knows.
+                "PYTHONPATH": str(folder),
+                "FACEBATCH_TEST_DATA": str(DATA),
+                # What it keeps because it has turned red goes with the copy.
+                "TMPDIR": str(folder),
+            },
             capture_output=True,
             text=True,
             timeout=LIMIT_S,

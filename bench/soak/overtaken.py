@@ -22,6 +22,8 @@ from db.failpoints import Failpoint
 BUSY_LIMIT_S = 6.0
 """A worker that is there gets something to do, and has done it, sooner."""
 ASK_EVERY_S = 0.5
+QUEUE_S = 60.0
+"""What waited before the items that are to be taken over has been claimed by then."""
 COMMIT_S = 0.3
 """What a worker that is halted had asked of the database is done by then."""
 RECORD_S = 1.0
@@ -50,7 +52,8 @@ def _asleep_with_outcomes(hand: Hand, sleeper: Guest) -> dict[int, int]:
         while order.exists():
             if time.monotonic() > give_up_at:
                 raise NothingThereError("the second worker gets nothing to do")
-            hand.pace.want_work()
+            if not hand.sent():
+                hand.pace.want_work()
             time.sleep(ASK_EVERY_S)
         held = hand.claims()
         sleeper.sleep()
@@ -61,7 +64,7 @@ def _asleep_with_outcomes(hand: Hand, sleeper: Guest) -> dict[int, int]:
 def _taken_over(hand: Hand, held: dict[int, int]) -> Iterator[dict[int, int]]:
     """Items of `held` with the new fences under which ours have them, and halt."""
     order = hand.stack.arm(Failpoint.CHUNK_CLAIMED, halts=True)
-    give_up_at = time.monotonic() + 2 * hand.beyond_lease_s
+    give_up_at = time.monotonic() + hand.beyond_lease_s + QUEUE_S
     try:
         while time.monotonic() < give_up_at:
             if order.exists():

@@ -81,7 +81,9 @@ _DOUBLED = {
         "SELECT subject_id, embedding_id FROM template GROUP BY 1, 2"
     ),
 }
-_OBJECTS = "SELECT object_key FROM photo WHERE bucket IS NULL"
+_OBJECTS = """
+    SELECT object_key FROM photo WHERE bucket IS NULL UNION SELECT object_key FROM archive
+"""
 _DOOMED = "SELECT object_key FROM doomed_object"
 _UPLOADS = "SELECT count(*) FROM upload"
 

@@ -13,7 +13,8 @@ import httpx
 
 from bench.soak.journal import Journal
 from bench.soak.photos import SoakPhoto, hashes
-from cli.client import Client, PhotoFile, _checked
+from cli.calls import checked
+from cli.client import Client, PhotoFile
 
 AT_ONCE = 6
 """Photos in one of several requests."""
@@ -36,7 +37,7 @@ class SoakClient(Client):
                 ]
                 return self._http.post("/v1/jobs", data=dict(wanted), files=files)
 
-        return str(json.loads(_checked(self._answered(send)).content)["id"])
+        return str(json.loads(checked(self.answered(send)).content)["id"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

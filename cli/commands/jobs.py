@@ -1,17 +1,22 @@
-"""`facebatch jobs`: what was submitted, and how it stands."""
+"""`facebatch jobs`: what was submitted, how it stands, and what is to become of it."""
 
 from itertools import islice
 
 import click
 
-from cli.client import Client, Json
+from cli.calls import Json
+from cli.client import Client
+from cli.commands.of_jobs.changes import CHANGES
+from cli.commands.of_jobs.rematch import rematch
+from cli.commands.of_jobs.show import show
+from cli.job_options import given
 from cli.numbers import Count
 from cli.reaching import API, reached
 
 COLUMNS = ("id", "kind", "state", "photos", "done", "no_face", "failed", "created")
 
 
-@click.command(short_help="List jobs, the latest first.")
+@click.group(invoke_without_command=True, short_help="List jobs, and control them.")
 @click.option(
     "--limit",
     type=Count(1, 100_000),
@@ -21,10 +26,19 @@ COLUMNS = ("id", "kind", "state", "photos", "done", "no_face", "failed", "create
     help="Jobs to list, at the most.",
 )
 @API
-def jobs(limit: int, api_url: str | None) -> None:
-    """List jobs, the latest first: a line each, in columns."""
+@click.pass_context
+def jobs(context: click.Context, limit: int, api_url: str | None) -> None:
+    """List jobs, the latest first: a line each, in columns. Or show one, and control it."""
+    if context.invoked_subcommand is not None:
+        if flags := given("limit", "api_url"):
+            raise click.UsageError(f"{flags[0]} goes behind {context.invoked_subcommand}")
+        return
     with reached(api_url) as client:
         click.echo(_table(client, limit))
+
+
+for command in (show, *CHANGES, rematch):
+    jobs.add_command(command)
 
 
 def _table(client: Client, limit: int) -> str:

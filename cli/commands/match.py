@@ -11,8 +11,8 @@ import click
 
 from cli.client import Client
 from cli.files import whole_file
+from cli.job_options import ENGINE, LIMITS, MULTIPLE_FACES, THRESHOLD, TOP
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
-from cli.numbers import Count, Number
 from cli.output import stdout, write_jsonl, writer_for
 from cli.progress import steps_for
 from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
@@ -20,10 +20,7 @@ from cli.stack.session import running_stack
 from cli.telling import warn, warn_of_left_out
 from cli.thresholds import wanted_threshold
 from db.settings import Settings, load_settings
-from db.states import MultipleFaces
-from pipeline.face_limits import MAX_MIN_FACE_PX, FaceLimits
-from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
-from pipeline.thresholds import DEFAULT_TARGET_FPIR
+from pipeline.face_limits import FaceLimits
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -51,65 +48,11 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="FILE",
     help="Write to FILE: CSV where it ends in .csv, else JSON lines. Default: standard output.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(sorted(ENGINE_SPECS)),
-    default=DEFAULT_ENGINE.name,
-    show_default=True,
-    help="What makes embeddings of faces.",
-)
-@click.option(
-    "--threshold",
-    "threshold_distance",
-    type=Number(0, min_open=True),
-    metavar="T",
-    help="Distance up to which a face is taken for a person.",
-)
-@click.option(
-    "--target-fmr",
-    type=Number(0, 1, min_open=True, max_open=True),
-    metavar="RATE",
-    help="Instead: the share of strangers that may be taken for one person.",
-)
-@click.option(
-    "--target-fpir",
-    type=Number(0, 1, min_open=True, max_open=True),
-    metavar="RATE",
-    help="Instead: the share of strangers that may be taken for any of the people. Default: "
-    f"{DEFAULT_TARGET_FPIR:g}, at a distance that is never looser than the engine's own.",
-)
-@click.option(
-    "--top",
-    "top_k",
-    type=Count(1, 100),
-    default=5,
-    show_default=True,
-    metavar="K",
-    help="Candidates to list for each face.",
-)
-@click.option(
-    "--multiple-faces",
-    type=click.Choice([one.value for one in MultipleFaces]),
-    default=MultipleFaces.REFUSE.value,
-    show_default=True,
-    help="What to do with a person's photo that shows several faces.",
-)
-@click.option(
-    "--min-face-px",
-    type=Count(0, MAX_MIN_FACE_PX),
-    default=0,
-    show_default=True,
-    metavar="PX",
-    help="Pass over faces that are narrower, of people and in the photos.",
-)
-@click.option(
-    "--min-quality",
-    type=Number(0, 1),
-    default=0.0,
-    show_default=True,
-    metavar="Q",
-    help="Pass over faces of a lower quality, from 0 to 1, of people and in the photos.",
-)
+@ENGINE
+@THRESHOLD
+@TOP
+@MULTIPLE_FACES
+@LIMITS
 def match(  # noqa: PLR0917 - click calls it by name.
     people_dir: Path,
     photos_dir: Path,

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import click
 
-from cli.client import Client, Json
+from cli.calls import Json
+from cli.client import Client
 from cli.files import whole_binary_file
 from cli.progress import Step, steps_for
 from cli.reaching import API, reached

@@ -60,6 +60,11 @@ class Home:
         return self.path / "seaweedfs"
 
     @property
+    def submissions(self) -> Path:
+        """What `facebatch submit` notes down of folders and files, to go on with their jobs."""
+        return self.path / "submissions"
+
+    @property
     def state(self) -> Path:
         """What the supervisor tells others."""
         return self.path / "state.json"
@@ -94,7 +99,7 @@ def open_home(path: Path) -> Home:
         path.mkdir(mode=_home_mode(), parents=True, exist_ok=True)
         home = Home(path.resolve())
         _claim(home)
-        for folder in (home.secrets, home.logs, home.heartbeats):
+        for folder in (home.secrets, home.logs, home.heartbeats, home.submissions):
             folder.mkdir(mode=0o700, exist_ok=True)
     return home
 

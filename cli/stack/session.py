@@ -44,7 +44,7 @@ def running_stack(settings: Settings) -> Iterator[RunningStack]:
     with _as_user(home) as users:
         try:
             view = _ensure_up(settings, home, temporary=True)
-            with _interrupts_told():
+            with interrupts_told():
                 yield RunningStack(api_url=view.api_url)
         finally:
             _leave(home, users)
@@ -75,7 +75,7 @@ def _as_user(home: Home) -> Iterator[FileLock]:
 
 
 @contextlib.contextmanager
-def _interrupts_told() -> Iterator[None]:
+def interrupts_told() -> Iterator[None]:
     """Says at once that an interrupt was heard: stopping takes seconds."""
     try:
         yield
@@ -120,7 +120,7 @@ def _ensure_up(settings: Settings, home: Home, *, temporary: bool) -> StackView:
         return view
     starter = _Starter(settings, home, temporary=temporary)
     try:
-        with _interrupts_told():
+        with interrupts_told():
             return _wait_until_ready(home, starter)
     except BaseException:
         starter.stop()

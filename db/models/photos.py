@@ -159,6 +159,19 @@ class Extraction(Base):
     created_at: Mapped[Created]
 
 
+class Extracting(Base):
+    """That a worker searches a photo's bytes for faces now, while its item's lease holds."""
+
+    __tablename__ = "extracting"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    item_id: Mapped[int]
+    fence: Mapped[int]
+
+
 class Face(Base):
     """A face that an extraction found; box and landmarks in pixels of the upright photo."""
 

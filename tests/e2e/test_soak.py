@@ -51,4 +51,4 @@ def test_whatever_is_killed_halted_or_emptied_no_photo_is_lost_or_counted_twice(
     assert told["accepted"] >= ITEMS
     # Those that met nobody, even at the second try, are few.
     struck = set(told["faults_by_kind"]) - {DISK_FULL}
-    assert len(struck) > 0.8 * len(FAULTS)
+    assert len(struck) > 0.6 * len(FAULTS)

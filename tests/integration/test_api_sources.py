@@ -9,17 +9,20 @@ import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
 from archive_kit import File, archive, deflated
 from ledger_kit import Kit
-from source_kit import zipped
-from sqlalchemy import func, select
+from source_kit import Lister, zipped
+from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from cli.sample import Sample
+from db import erase, uploads
 from db.models import Archive, DoomedObject, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from web import uploading
 from web.app import create_app
 from web.schemas.sources import MAX_SOURCES
+from web.services import Services
 
 FOLDER = "sources/local/"
 
@@ -142,6 +145,7 @@ def test_an_open_job_takes_sources_beside_photos_until_it_is_sealed(
     path = f"/v1/jobs/{job}/sources"
     added = api.post(path, json={"kind": "prefix", "prefix": at})
     assert (added.status_code, added.headers["Location"]) == (202, path)
+    assert api.get(f"/v1/jobs/{job}").json["source_error"] is None
     api.send(f"/v1/jobs/{job}/photos", [("b.jpg", image(65, 65))])
     # Sent twice, as by a client that lost the answer.
     for _ in range(2):
@@ -252,11 +256,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize("code", HOSTILE)
 def test_a_hostile_zip_is_refused_with_its_reason(
-    api: Api, worker: BackgroundWorker, code: str
+    api: Api, local: Kit, settings: Settings, code: str
 ) -> None:
     job = accepted(send_zip(api, HOSTILE[code]))
-    assert wait(api, job) == "failed"
+    Lister(kit=local, settings=settings, store=ObjectStore.from_settings(settings)).list_all()
+    told = api.get(f"/v1/jobs/{job}").json
     (one,) = sources(api, job)
+    assert (told["state"], told["sources_open"]) == ("failed", 0)
+    assert told["source_error"] == one["error"]
     assert (one["state"], one["error"]["code"], one["photos"]) == ("failed", code, 0)
     assert one["error"]["detail"]
     assert results(api, job) == []
@@ -265,30 +272,30 @@ def test_a_hostile_zip_is_refused_with_its_reason(
 BAD_ENTRIES = {
     "archive_path_outside": File(name=b"../a.jpg"),
     "archive_name_invalid": File(name=b"a\\b.jpg"),
-    "archive_entry_encrypted": File(name=b"x.jpg", flags=1),
-    "archive_entry_special": File(name=b"x.jpg", mode=0o120777),
-    "archive_nested": File(name=b"x.zip"),
-    "archive_method_unsupported": File(name=b"x.jpg", method=12),
-    "archive_ratio_too_high": File(name=b"x.jpg", data=bytes(3_000_000), method=8),
-    "archive_header_mismatch": File(name=b"x.jpg", local_name=b"y.jpg"),
-    "archive_crc_mismatch": File(name=b"x.jpg", central={"crc32": 1}, local={"crc32": 1}),
-    "archive_entry_damaged": File(name=b"x.jpg", method=8, body=b"\xff" * 40),
+    "archive_entry_encrypted": File(name=b"x0.jpg", flags=1),
+    "archive_entry_special": File(name=b"x1.jpg", mode=0o120777),
+    "archive_nested": File(name=b"x2.zip"),
+    "archive_method_unsupported": File(name=b"x3.jpg", method=12),
+    "archive_ratio_too_high": File(name=b"x4.jpg", data=bytes(3_000_000), method=8),
+    "archive_header_mismatch": File(name=b"x5.jpg", local_name=b"y5.jpg"),
+    "archive_crc_mismatch": File(name=b"x6.jpg", central={"crc32": 1}, local={"crc32": 1}),
+    "archive_entry_damaged": File(name=b"x7.jpg", method=8, body=b"\xff" * 40),
     "archive_size_mismatch": File(
-        name=b"x.jpg", method=8, body=deflated(b"short"), data=b"longer than that"
+        name=b"x8.jpg", method=8, body=deflated(b"short"), data=b"longer than that"
     ),
     "archive_duplicate_name": File(name=b"good.jpg"),
-    "file_too_large": File(name=b"x.jpg", method=8, central={"size": 26_000_000}),
+    "file_too_large": File(name=b"x9.jpg", method=8, central={"size": 26_000_000}),
 }
 
 
-@pytest.mark.parametrize("code", BAD_ENTRIES)
-def test_a_bad_entry_costs_one_photo(api: Api, worker: BackgroundWorker, code: str) -> None:
-    data = archive(File(name=b"good.jpg", data=image()), BAD_ENTRIES[code])
-    job = accepted(send_zip(api, data))
+def test_bad_entries_cost_one_photo_each(api: Api, worker: BackgroundWorker) -> None:
+    good = File(name=b"good.jpg", data=image())
+    job = accepted(send_zip(api, archive(good, *BAD_ENTRIES.values())))
     assert wait(api, job) == "partially_failed"
-    good, bad = results(api, job)
-    assert (good["status"], good["client_id"]) == ("no_face", "good.jpg")
-    assert (bad["status"], bad["error"]["code"]) == ("failed", code)
+    first, *bad = results(api, job)
+    assert (first["status"], first["client_id"]) == ("no_face", "good.jpg")
+    assert [one["error"] and one["error"]["code"] for one in bad] == list(BAD_ENTRIES)
+    assert all(one["error"]["detail"] for one in bad)
 
 
 def test_a_zip_that_is_too_large_is_refused_and_leaves_nothing(
@@ -357,3 +364,19 @@ def test_a_job_that_runs_or_is_not_there_cannot_be_matched_again(api: Api) -> No
     refused(api.post(f"/v1/jobs/{job}/rematch", json={}), 422, "invalid_request")
     other = {"kind": "detect"}
     refused(api.post(f"/v1/jobs/{job}/rematch", json=other), 422, "invalid_request")
+
+
+def test_a_zip_that_takes_long_keeps_its_upload_and_loses_it_only_to_the_reconciler(
+    settings: Settings, local: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PROLONGED_EVERY_S", -1)
+    with transaction(local.database) as session:
+        upload_id = uploads.begin_upload(session, local.tenant_id)
+    chunks = uploading.archive_chunks(Services(settings), upload_id, [b"a", b"b"])
+    next(chunks)
+    with transaction(local.database) as session:
+        session.execute(text("UPDATE upload SET created_at = created_at - interval '9 h'"))
+        assert erase.give_up_uploads(session) == 0
+        session.execute(text("DELETE FROM upload"))
+    with pytest.raises(uploads.UploadExpiredError):
+        next(chunks)

@@ -14,6 +14,8 @@ from PIL import Image
 from sqlalchemy import text
 
 from db import control, results
+from db.extracting import begin_extracting, forget_extracting
+from db.ledger import release
 from db.session import transaction
 from db.settings import Settings
 from db.states import ItemState, JobKind, JobState, MultipleFaces
@@ -332,3 +334,39 @@ def test_a_verification_whose_subject_is_gone_searches_nobody_else(
     row = rows(kit, job_id)["p"]
     assert (row.state, row.error_code) == (ItemState.FAILED, "subject_not_found")
     assert [face.candidates for face in row.faces] == [()]
+
+
+def test_a_photo_that_another_worker_searches_is_searched_by_no_second(
+    kit: Kit, context: WorkerContext, store_photo: Callable
+) -> None:
+    photo = jpeg()
+    kit.job(store_photo("first", photo))
+    job_id = kit.job(store_photo("second", photo))
+    others, chunk = kit.dispatch()
+    (other,) = kit.claim(others)
+    with transaction(kit.database) as session:
+        sha256 = hashlib.sha256(photo).digest()
+        assert begin_extracting(session, {sha256: other}, mine=[]) == {sha256}
+    process_chunk(context, chunk)
+    (row,) = rows(kit, job_id).values()
+    assert (row.state, row.attempt) == (ItemState.QUEUED, 0)
+    assert kit.dispatch() == []  # Not before the other may be through.
+
+    with transaction(kit.database) as session:
+        release(session, [other], delay_s=60)  # As if it had died, or stopped.
+    process_chunk(context, chunk)
+    (row,) = rows(kit, job_id).values()
+    assert row.state is not ItemState.QUEUED
+    with transaction(kit.database) as session:
+        assert session.execute(text("SELECT count(*) FROM extracting")).scalar_one() == 0
+
+
+def test_what_dead_workers_were_searching_is_forgotten(kit: Kit, store_photo: Callable) -> None:
+    kit.job(store_photo("one", jpeg()))
+    (chunk,) = kit.dispatch()
+    (claim,) = kit.claim(chunk)
+    with transaction(kit.database) as session:
+        begin_extracting(session, {b"x" * 32: claim}, mine=[])
+        assert forget_extracting(session) == 0
+        release(session, [claim], delay_s=0)
+        assert forget_extracting(session) == 1

@@ -135,6 +135,16 @@ def test_an_open_job_shares_what_it_has_among_all_workers(kit: Kit) -> None:
     ]
 
 
+def test_photos_that_come_while_all_workers_are_busy_make_whole_chunks(kit: Kit) -> None:
+    room = Room(items=64, chunk_items=4, workers=2)
+    fill(kit, 4, seal=False)
+    assert not kit.dispatched(room).busy
+    fill(kit, 4, seal=False)
+    assert kit.dispatched(room).busy
+    fill(kit, 6, seal=False)
+    assert [len(one) for one in ids(kit.dispatched(room))] == [4, 2]
+
+
 def test_full_chunks_stay_full_while_the_room_frees_bit_by_bit(kit: Kit) -> None:
     fill(kit, 200)
     first, *_ = ids(kit.dispatched(ROOM))

@@ -68,7 +68,7 @@ def erase_photo(lister: Lister, photo_id: uuid.UUID) -> None:
     with transaction(lister.kit.database) as session:
         parted = update(Item).where(Item.photo_id == photo_id)
         session.execute(parted.values(photo_id=None, extraction_id=None))
-        erase._delete_unused_photos(session, lister.kit.tenant_id, [photo_id])
+        erase.delete_unused_photos(session, lister.kit.tenant_id, [photo_id])
 
 
 def count(lister: Lister, table: type) -> int:

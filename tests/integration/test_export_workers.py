@@ -23,7 +23,7 @@ from sqlalchemy import text
 from stack_kit import until
 
 from cli.stack.app_parts import settings_environ
-from db.exports.queue import LostExportError, dispatch_exports, finish_export
+from db.exports.queue import LostExportError, dispatch_exports, finish_export, keep_export
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -147,15 +147,20 @@ def test_a_worker_that_wakes_too_late_leaves_the_others_work_alone(
     late = claimed(context, export_id)
     assert late is not None
     lease_ends(context)
-    write_export(context, export_id)
-    before = export(api, job, export_id)
+    other = claimed(context, export_id)
+    assert other is not None
     stored = StoredObject(key=late.object_key, sha256=b"late", size_bytes=4)
     with pytest.raises(LostExportError), transaction(context.database) as session:
         finish_export(session, late, stored, n_written=1)
+    with pytest.raises(LostExportError), transaction(context.database) as session:
+        keep_export(session, late, lease_s=60.0, n_written=1)
+    lease_ends(context)
+    write_export(context, export_id)
+    with pytest.raises(LostExportError), transaction(context.database) as session:
+        finish_export(session, late, stored, n_written=1)
     after = export(api, job, export_id)
-    assert [after[name] for name in ("sha256", "written")] == [
-        before[name] for name in ("sha256", "written")
-    ]
+    assert (after["state"], after["written"]) == ("done", 4)
+    assert after["sha256"] != b"late".hex()
 
 
 def test_an_end_may_be_told_twice(api: Api, local: Kit, context: WorkerContext) -> None:
@@ -173,9 +178,11 @@ def test_an_export_that_takes_its_workers_down_is_given_up(
 ) -> None:
     job = identified(local, 1)
     export_id = asked_for(api, job, format="csv")
-    for _ in range(3):
+    for attempt in (1, 2, 3):
         assert claimed(context, export_id) is not None
         lease_ends(context)
+        if attempt == 3:
+            assert claimed(context, export_id) is None
         reconciled(context)
     lost = export(api, job, export_id)
     assert (lost["state"], lost["error"]["code"]) == ("failed", "export_lost")

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import tracemalloc
 import urllib.request
 import uuid
 import zipfile
@@ -19,8 +20,10 @@ from ledger_kit import Kit
 from results_kit import identified
 from sqlalchemy import text
 
+from db.exports.formats import Wanted, export_chunks
 from db.session import transaction
 from db.settings import Settings
+from db.states import ExportFormat
 from workers.context import WorkerContext
 from workers.stages.exporting import write_export
 
@@ -266,3 +269,17 @@ def test_a_job_that_is_deleted_on_the_way_breaks_its_export_off(api: Api, local:
     assert api.delete(f"/v1/jobs/{job}").status_code == 204
     with pytest.raises(Exception, match="no such job"):
         next(chunks)
+
+
+def test_memory_does_not_grow_with_the_job(local: Kit) -> None:
+    peaks_bytes = []
+    for n_photos, gallery in ((1_500, "few"), (6_000, "many")):
+        job = identified(local, n_photos, gallery=gallery)
+        wanted = Wanted(tenant_id=local.tenant_id, job_id=job, format=ExportFormat.JSONL)
+        tracemalloc.start()
+        lines = sum(chunk.count(b"\n") for chunk in export_chunks(local.database, wanted))
+        peaks_bytes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert lines == n_photos + 1
+    few, many = peaks_bytes
+    assert many < 1.2 * few

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 from ledger_kit import MAX_ATTEMPTS, Kit, done, photo_of
@@ -17,6 +18,7 @@ from db.session import transaction
 from db.source_queue import dispatch_sources
 from db.states import ItemState, JobKind, JobState, SourceState
 from db.storage import ObjectStore
+from workers.board import Board
 from workers.reconciler import Reconciler
 from workers.stages import listing as stage
 from workers.stages.listing import list_source
@@ -182,17 +184,22 @@ def test_many_workers_at_many_sources_list_each_photo_once(lister: Lister) -> No
         assert sorted(lister.ids(job_id)) == [f"{n}.jpg" for n in range(5)]
 
 
+@pytest.fixture
+def _pages_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = ObjectStore.page
+    monkeypatch.setattr(
+        ObjectStore,
+        "page",
+        lambda self, prefix, **more: usual(self, prefix, limit=1, **more),
+    )
+
+
+@pytest.mark.usefixtures("_pages_of_one")
 def test_a_long_source_is_listed_in_turns(lister: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "TURN_S", 0)
     monkeypatch.setattr(stage, "TURN_PREPARATIONS", 0)
     folder = lister.folder()
     lister.fill(folder, "a.jpg", "b.jpg")
-    small = ObjectStore.page
-    monkeypatch.setattr(
-        ObjectStore,
-        "page",
-        lambda self, prefix, **more: small(self, prefix, limit=1, **more),
-    )
     job_id = lister.job(prefix(folder))
     (source_id,) = lister.due()
     list_source(lister.context, source_id)
@@ -202,6 +209,21 @@ def test_a_long_source_is_listed_in_turns(lister: Lister, monkeypatch: pytest.Mo
     list_source(lister.context, lister.due()[0])
     assert lister.ids(job_id) == ["a.jpg", "b.jpg"]
     assert lister.views(job_id)[0].state is SourceState.DONE
+
+
+@pytest.mark.usefixtures("_pages_of_one")
+def test_a_worker_that_is_to_stop_hands_a_source_back_between_two_pages(lister: Lister) -> None:
+    folder = lister.folder()
+    lister.fill(folder, "a.jpg", "b.jpg")
+    job_id = lister.job(prefix(folder))
+    (source_id,) = lister.due()
+    board = Board(processes=1)
+    board.stop()
+    list_source(replace(lister.context, slot=board.slot(0)), source_id)
+    assert lister.ids(job_id) == ["a.jpg"]
+    assert lister.due() == [source_id]
+    list_source(lister.context, source_id)
+    assert lister.ids(job_id) == ["a.jpg", "b.jpg"]
 
 
 def test_a_job_ends_only_when_its_sources_are_listed(lister: Lister) -> None:

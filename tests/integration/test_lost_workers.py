@@ -35,7 +35,7 @@ def test_an_innocent_pays_for_its_neighbours_once_however_many_messages_name_the
     kit: Kit,
 ) -> None:
     job_id = kit.job(item("innocent"), item("culprit"), item("another"))
-    (together,) = kit.dispatch()
+    together = [item_id for chunk in kit.dispatch() for item_id in chunk]
     claims = kit.claim(together)
     assert len(claims) == 3
     die(kit, claims)

@@ -2,9 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from api_kit import NOWHERE, Api
+from command_kit import listening, run
 from ledger_kit import Kit
 from results_kit import identified
 from sqlalchemy import text
-from werkzeug.serving import make_server
 
 from db.session import transaction
 
@@ -24,22 +21,8 @@ N_PHOTOS = 40
 
 @pytest.fixture
 def url(api: Api) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, api.client.application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-def run(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr.decode()
-    return done
+    with listening(api) as url:
+        yield url
 
 
 @pytest.fixture

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 import redis
 from ledger_kit import Kit
-from worker_kit import StartWorker, environ, photos, rows, wait_until
+from worker_kit import HOSTILE, StartWorker, environ, photos, rows, wait_until
 
 from cli.stack.home import Home
 from cli.stack.parts import python
+from db.dispatch import Chunk, Lane
 from db.settings import Settings
 from db.states import JobState
 from db.storage import ObjectStore
+from workers.celery_app import make_celery, send_chunk
 
 JOBS = 6
-PHOTOS = 40
+PHOTOS = 16
 
 
 @contextlib.contextmanager
@@ -60,9 +62,18 @@ def test_each_photo_is_claimed_once_however_many_send_and_repair(
         for n, log in enumerate(logs):
             module = "workers.dispatcher" if n % 2 else "workers.reconciler"
             running.enter_context(beside(settings, module, log))
-        worker = start_worker(settings, processes=2)
-        jobs = [kit.job(*photos(store, PHOTOS, f" of {n}")) for n in range(JOBS)]
-        wait_until(lambda: all(kit.view(job_id).finished for job_id in jobs))
+        worker = start_worker(settings, app=HOSTILE, processes=2)
+        jobs = [kit.job(*photos(store, PHOTOS, f" of {n} !slow")) for n in range(JOBS)]
+        app, at_work = make_celery(settings), set[int]()
+
+        def ended() -> bool:
+            # Messages that come twice, of photos that a worker is at.
+            for item_id in {*rows(kit, "id", "state = 'running'")} - at_work:
+                at_work.add(item_id)
+                send_chunk(app, Chunk(item_ids=(item_id,), lane=Lane.URGENT))
+            return all(kit.view(job_id).finished for job_id in jobs)
+
+        wait_until(ended)
     for job_id in jobs:
         view = kit.view(job_id)
         assert (view.state, view.n_no_face) == (JobState.SUCCEEDED, PHOTOS)

@@ -103,7 +103,10 @@ def test_status_tells_of_a_part_that_is_away(stack: Stack) -> None:
 
 
 def test_parts_that_hang_are_started_again(stack: Stack) -> None:
-    before = {name: part(stack, name) for name in ("worker", "dispatcher", "reconciler")}
+    names = ("worker", "urgent", "dispatcher", "reconciler")
+    before = {name: part(stack, name) for name in names}
+    beats = {name: stack.home.heartbeat(name).stat().st_mtime_ns for name in names}
+    until(lambda: all(stack.home.heartbeat(one).stat().st_mtime_ns > beats[one] for one in names))
     for one in before.values():
         psutil.Process(one.process.pid).suspend()
     for name, one in before.items():

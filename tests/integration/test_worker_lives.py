@@ -52,19 +52,18 @@ def test_a_worker_that_is_told_to_stop_records_what_is_done_and_hands_back_the_r
     patient: Settings,
     store: ObjectStore,
     dispatcher: Dispatcher,
-    queue: redis.Redis,
     start_worker: StartWorker,
 ) -> None:
-    job_id = kit.job(*photos(store, 32, "!slow"))
+    # So many that the first chunk is a whole one.
+    job_id = kit.job(*photos(store, 80, "!slow"))
     worker = start_worker(patient, app=HOSTILE)
     dispatcher.send_due()
-    wait_until(lambda: rows(kit, "id", "state = 'running'"))
-    begun = len(rows(kit, "id", "state = 'running'"))
-    time.sleep(3 * SLOW_S)
+    wait_until(lambda: len(rows(kit, "id", "state = 'running'")) == patient.chunk_items)
+    time.sleep(4 * SLOW_S)
     assert worker.stopped_in_s() < 10
     assert worker.process.returncode == 0
     assert "worker_did_not_stop" not in worker.said
-    assert 0 < ended(kit) < begun
+    assert 0 < ended(kit) < patient.chunk_items
     open_ones = rows(
         kit, "state, attempt, lease_until IS NULL, due_at <= now()", "state <> 'no_face'"
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from http_kit import Answer, Scripted, scripted
 
-import cli.client
-from cli.client import ApiError, Client, PhotoFile, ServerAwayError
+import cli.calls
+from cli.calls import ApiError, ServerAwayError
+from cli.client import Client, PhotoFile
 
 REFUSED = {"status": 409, "code": "job_sealed", "detail": "the job takes no further photos"}
 
@@ -88,7 +89,7 @@ def test_a_server_that_only_fails_is_given_up_with_its_status() -> None:
 
 
 def test_a_long_wait_is_told_once_and_a_short_one_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.client, "TELL_AFTER_S", 0.4)
+    monkeypatch.setattr(cli.calls, "TELL_AFTER_S", 0.4)
     away, back = (500, b""), (200, {"id": "j"})
     told: list[str] = []
     with scripted(away, back) as script, Client(script.url, tell=told.append) as client:
@@ -219,3 +220,30 @@ def test_what_is_no_http_counts_as_away() -> None:
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_source_whose_answer_was_lost_is_not_added_again() -> None:
+    none, one = {"sources": []}, {"sources": [{"id": "s"}]}
+    with client_of((200, none), (502, b""), (200, one)) as (client, script):
+        client.add_source("j", {"kind": "prefix", "prefix": "p"})
+        path = "/v1/jobs/j/sources"
+        assert script.asked == [f"GET {path}", f"POST {path}", f"GET {path}"]
+
+
+def test_several_threads_tell_together_that_the_server_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli.calls, "TELL_AFTER_S", 0.2)
+    told: list[str] = []
+    with Client(f"http://127.0.0.1:{free_port()}", patience_s=1.5, tell=told.append) as client:
+
+        def ask() -> None:
+            with contextlib.suppress(ServerAwayError):
+                client.job("j")
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(told) == 1

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-from cli.client import ApiError, Client
+from cli.calls import ApiError
+from cli.client import Client
+from cli.client_ids import client_id_of
 from cli.matching import (
     MatchedPhoto,
     Matcher,
     MatchOptions,
     NobodyEnrolledError,
     ResultMissingError,
-    _client_id,
 )
 from cli.progress import LineSteps
 from cli.scan import find_people, find_photos
@@ -133,7 +134,7 @@ def test_a_result_that_is_missing_is_an_error_and_no_silence(match: Match) -> No
 
 def test_a_missing_results_name_stays_on_its_line(match: Match) -> None:
     match.add(match.photos, "\n.jpg")
-    match.api.lost = {_client_id("\n.jpg")}
+    match.api.lost = {client_id_of("\n.jpg")}
     with pytest.raises(ResultMissingError, match=r"for \\n\.jpg"):
         match.run()
 

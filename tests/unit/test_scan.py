@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.scan import FolderError, find_people, find_photos, open_photo
+from cli.scan import FolderError, PhotoWalk, find_people, find_photos, open_photo, walk_order
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -150,3 +150,14 @@ def test_only_a_regular_file_can_be_opened_as_a_photo(tmp_path: Path) -> None:
     for name in ("pipe.jpg", "absent.jpg", ""):
         with pytest.raises(OSError, match="is no file"):
             open_photo(tmp_path / name)
+
+
+def test_a_walk_meets_the_photos_of_a_folder_in_order_and_before_its_sub_folders(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "c/2.jpg", "c/1.jpg", "a/z.jpg", "notes.txt", "c/d/3.jpg")
+    walk = PhotoWalk(tmp_path)
+    found = list(walk)
+    assert found == ["a.jpg", "b.jpg", "a/z.jpg", "c/1.jpg", "c/2.jpg", "c/d/3.jpg"]
+    assert found == sorted(found, key=walk_order)
+    assert (list(walk), walk.left_out) == (found, 1)

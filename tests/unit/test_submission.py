@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-import cli.submission
+import cli.sending
 from cli.client import Client, PhotoFile
 from cli.submission import Submission
 
@@ -49,14 +49,14 @@ def test_requests_hold_a_bounded_number_of_photos(
 ) -> None:
     names = [f"{n:03}" for n in range(70)]
     submission.add(photos(tmp_path, *names))
-    assert [len(sent) for sent in api.sent] == [16, 16, 16, 16, 6]
+    assert [len(sent) for sent in api.sent] == [64, 6]
     assert list(api.jobs[JOB]) == names
 
 
 def test_requests_hold_a_bounded_number_of_bytes(
     api: TinyApi, submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.submission, "SENT_BYTES", 5)
+    monkeypatch.setattr(cli.sending, "SENT_BYTES", 5)
     submission.add(photos(tmp_path, "aaa", "bbb", "cccccccc", "d"))
     assert api.sent == [["aaa", "bbb"], ["cccccccc"], ["d"]]
 

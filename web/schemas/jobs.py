@@ -191,6 +191,18 @@ class CountsOut(Outgoing):
     cancelled: int
 
 
+class SourceErrorOut(Outgoing):
+    """Why a source failed."""
+
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, error: tuple[str, str] | None) -> Self | None:
+        """From what the query returned."""
+        return None if error is None else cls(code=error[0], detail=error[1])
+
+
 class JobOut(Outgoing):
     """A job."""
 
@@ -211,6 +223,12 @@ class JobOut(Outgoing):
     min_face_px: int = Field(description="Faces that are narrower count as not found.")
     min_quality: float = Field(description="Faces of a lower quality count as not found.")
     counts: CountsOut
+    sources_open: int = Field(
+        description="Sources that are not listed to their end: more photos may come."
+    )
+    source_error: SourceErrorOut | None = Field(
+        description="Why a source of it failed, the first that did."
+    )
     rate_per_s: float | None = Field(
         description="Photos that ended in a second, over the last minute or so; null while none "
         "can be told."
@@ -253,6 +271,8 @@ class JobOut(Outgoing):
                 failed=view.n_failed,
                 cancelled=view.n_cancelled,
             ),
+            sources_open=view.n_sources_open,
+            source_error=SourceErrorOut.of(view.source_error),
             rate_per_s=_rounded(view.rate_per_s, 3),
             seconds_left=_rounded(view.seconds_left, 1),
             created_at=view.created_at,

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from db.settings import BucketName
+from db.setting_kinds import BucketName
 from db.sources import SourceView
 from db.states import JobKind, SourceKind, SourceState
 from web.schemas.base import Incoming, Outgoing
-from web.schemas.jobs import JobIn
+from web.schemas.jobs import JobIn, SourceErrorOut
 
 MAX_SOURCES = 16
 MAX_KEY_CHARS = 1024
@@ -87,13 +87,6 @@ class RematchIn(JobIn):
     kind: Literal[JobKind.IDENTIFY] = JobKind.IDENTIFY
 
 
-class SourceErrorOut(Outgoing):
-    """Why a source failed."""
-
-    code: str
-    detail: str
-
-
 class SourceOut(Outgoing):
     """A source, and how far it is listed."""
 
@@ -125,9 +118,9 @@ class SourceOut(Outgoing):
             job=view.from_job_id,
             photos=view.n_items,
             skipped=view.n_skipped,
-            error=SourceErrorOut(code=view.error_code, detail=view.error_detail or "")
-            if view.error_code
-            else None,
+            error=SourceErrorOut.of(
+                (view.error_code, view.error_detail or "") if view.error_code else None
+            ),
             created_at=view.created_at,
             finished_at=view.finished_at,
         )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from db.errors import ManifestLineError
 from db.page import ListedEntry, Page
 from db.places import PhotoPlace
-from db.settings import BucketName
+from db.setting_kinds import BucketName
 from pipeline.names import MAX_FILE_NAME_CHARS, storable
 from workers.sources.lines import MAX_LINE_BYTES, Line, lines
 from workers.sources.naming import name_flaw

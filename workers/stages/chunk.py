@@ -23,6 +23,8 @@ from workers.stages.lost import give_up
 
 log = structlog.get_logger()
 T = TypeVar("T")
+TAKEN_DELAY_S = 1.0
+"""A photo that another worker searches for faces is looked at again after this."""
 HAND_BACK_DELAY_S = 2.0
 """A bucket that was away for so long is given a moment before the next worker asks it."""
 
@@ -68,7 +70,9 @@ def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
         _committed(context, lambda session: give_up(context, session, claims, "an error in it"))
     else:
         reached(Failpoint.CHUNK_RECORDED)
-        _hand_back(context, _without(claims, done), delay_s=0)
+        # Others search some of the photos now; those come again when that is done.
+        delay_s = 0.0 if context.slot.stopping else TAKEN_DELAY_S
+        _hand_back(context, _without(claims, done), delay_s=delay_s)
         log.info(
             "chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done)
         )

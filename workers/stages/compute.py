@@ -36,7 +36,8 @@ def _extracted(
 ) -> dict[int, Extracted]:
     """The faces of each item's photo, or its error, by the item's id. Each photo is done once.
 
-    Where the worker is to stop, items are missing whose photos were not begun.
+    Items are missing whose photos another worker searches, or were not begun before this one is to
+    stop.
     """
     known = _known(context, claims)
     fresh: dict[PhotoId, Claim] = {}

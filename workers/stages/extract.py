@@ -96,7 +96,8 @@ def extract(
 ) -> dict[PhotoId, Extracted]:
     """The faces of each claim's photo, or its error, by the photo's id.
 
-    Where the worker is to stop, the photos that were not begun are missing.
+    Photos are missing that another worker searches at this moment, and where this one is to stop,
+    those that were not begun.
 
     Raises `UnavailableError` where a store stays away, and `ModelCacheError` where there is no room
     for an engine's models.
@@ -145,11 +146,12 @@ class _Extraction:
 
     def _search(self, claims: Sequence[Claim], engine: Engine) -> None:
         batch = EmbedBatches[_Task]()
+        mine = [claim.item_id for claim in claims]
         if not self._lease.keep():
             return
         with (
             closing(
-                ahead(lambda group: fetch(self._context, group), groups(claims), depth=1)
+                ahead(lambda some: fetch(self._context, some, mine=mine), groups(claims), depth=1)
             ) as fetched,
             closing(
                 ahead(self._decoded, self._unknown(fetched, engine), depth=PHOTOS_AHEAD)

@@ -5,11 +5,12 @@ It runs in a thread of its own, ahead of who computes, so a bucket far away cost
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from db.errors import ObjectChangedError, ObjectDeniedError, ObjectMissingError
+from db.extracting import begin_extracting
 from db.extractions import load_extractions
 from db.hashes import ReadPhoto, known_extractions
 from db.ledger import Claim
@@ -71,11 +72,14 @@ def _object_of(claim: Claim) -> PhotoPlace | None:
     )
 
 
-def fetch(context: WorkerContext, group: Sequence[Claim]) -> list[Fetched]:
-    """Reads the photos of the claims, and looks up those that nobody had read.
+def fetch(
+    context: WorkerContext, group: Sequence[Claim], *, mine: Collection[int]
+) -> list[Fetched]:
+    """Reads the photos of the claims, and looks up what is known of their bytes.
 
-    The claims are one tenant's, and of one model. Raises `UnavailableError` where a store stays
-    away.
+    Those are missing that another worker searches for faces at this moment, for an item of its own:
+    later they are known. The claims are one tenant's, and of one model; `mine` are the ids of all
+    items that this worker holds. Raises `UnavailableError` where a store stays away.
     """
     small = [claim for claim in group if not _is_too_large(context, claim)]
     archive = _object_of(group[0])
@@ -85,11 +89,7 @@ def fetch(context: WorkerContext, group: Sequence[Claim]) -> list[Fetched]:
     else:
         fetched = _entries(context, archive, small)
     fetched += [_too_large(context, claim) for claim in group if claim not in small]
-    known = _known(context, fetched)
-    return [
-        replace(one, known=known[one.read.sha256]) if one.read and one.read.sha256 in known else one
-        for one in fetched
-    ]
+    return _looked_up(context, fetched, mine)
 
 
 def _is_too_large(context: WorkerContext, claim: Claim) -> bool:
@@ -167,17 +167,35 @@ def _failed(claim: Claim, error: FaceBatchError) -> Fetched:
     return Fetched(claim=claim, data=error, read=None)
 
 
-def _known(context: WorkerContext, fetched: Sequence[Fetched]) -> Mapping[bytes, PhotoFaces]:
-    """What earlier jobs have found in photos of these bytes, by their hash."""
-    hashes = [one.read.sha256 for one in fetched if one.read]
-    if not hashes:
-        return {}
-    claim = fetched[0].claim
+def _looked_up(
+    context: WorkerContext, fetched: Sequence[Fetched], mine: Collection[int]
+) -> list[Fetched]:
+    """With what earlier jobs have found in photos of these bytes, but for those to be left out."""
+    claims: dict[bytes, Claim] = {}
+    for one in fetched:
+        if isinstance(one.data, bytes):
+            claims.setdefault(_sha256(one), one.claim)
+    if not claims:
+        return [*fetched]
+    first = fetched[0].claim
 
-    def look_up() -> Mapping[bytes, PhotoFaces]:
+    def look_up() -> tuple[set[bytes], Mapping[bytes, PhotoFaces]]:
         with transaction(context.database) as session:
-            ids = known_extractions(session, claim.tenant_id, claim.model_id, hashes)
+            # First of all: whoever lets go of a photo has recorded what it shows.
+            granted = begin_extracting(session, claims, mine=mine)
+            ids = known_extractions(session, first.tenant_id, first.model_id, sorted(claims))
             found = load_extractions(session, ids.values()) if ids else {}
-        return {sha256: found[one] for sha256, one in ids.items() if one in found}
+        return granted, {sha256: found[one] for sha256, one in ids.items() if one in found}
 
-    return retrying(look_up, for_s=context.settings.lease_s / 4)
+    granted, known = retrying(look_up, for_s=context.settings.lease_s / 4)
+    return [
+        one if isinstance(one.data, FaceBatchError) else replace(one, known=known.get(_sha256(one)))
+        for one in fetched
+        if isinstance(one.data, FaceBatchError) or _sha256(one) in (granted | known.keys())
+    ]
+
+
+def _sha256(fetched: Fetched) -> bytes:
+    sha256 = fetched.read.sha256 if fetched.read else fetched.claim.sha256
+    assert sha256 is not None  # noqa: S101 - whoever has none was read.
+    return sha256

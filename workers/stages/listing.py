@@ -46,8 +46,8 @@ _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
 def list_source(context: WorkerContext, source_id: uuid.UUID) -> None:
     """Claims the source and makes items of what is in it, a page at a time, each once.
 
-    Where a store stays away the source is handed back uncounted; where even that fails, its lease
-    runs out and the reconciler hands it on from its last page.
+    Where a store stays away, or the worker is to stop, the source is handed back uncounted; where
+    even that fails, its lease runs out and the reconciler hands it on from its last page.
     """
     try:
         claim = _committed(context, lambda session: _claim(context, session, source_id))
@@ -56,6 +56,8 @@ def list_source(context: WorkerContext, source_id: uuid.UUID) -> None:
         _list(context, claim)
     except UnavailableError as exc:
         log.warning("claim_failed", code=exc.code, source_id=str(source_id))
+    finally:
+        context.slot.rest()
 
 
 def _claim(context: WorkerContext, session: Session, source_id: uuid.UUID) -> SourceClaim | None:
@@ -101,13 +103,16 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
     reading = Reading(context=context, claim=claim, places=places, keep=_Keeper(context, claim))
     began = time.monotonic()
     turn_s = 0.0
+    # While it reads, each page and each part that is read must come within a lease.
+    context.slot.progress()
     for page in _LISTERS[claim.kind](reading):
         turn_s = turn_s or max(TURN_S, TURN_PREPARATIONS * (time.monotonic() - began))
         if not _added(context, claim, page):
             return False
-        if time.monotonic() - began > turn_s or context.slot.asked_to_stop:
+        if time.monotonic() - began > turn_s or context.slot.stopping:
             _hand_back(context, claim, delay_s=0)
             return False
+        context.slot.progress()
     return True
 
 
@@ -122,7 +127,12 @@ def _hand_back(context: WorkerContext, claim: SourceClaim, *, delay_s: float) ->
 
 def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
     """What `work` returns, once it is committed; a database that is away is waited for."""
-    return retrying(lambda: retried(context.database, work), for_s=context.settings.lease_s / 2)
+    context.slot.rest()
+    return retrying(
+        lambda: retried(context.database, work),
+        for_s=context.settings.lease_s / 2,
+        give_up=lambda: context.slot.stopping,
+    )
 
 
 class _Keeper:
@@ -135,9 +145,9 @@ class _Keeper:
 
     def __call__(self) -> None:
         lease_s = self._context.settings.lease_s
-        if time.monotonic() - self._kept_at < lease_s / 4:
-            return
-        _committed(
-            self._context, lambda session: extend_source(session, self._claim, lease_s=lease_s)
-        )
-        self._kept_at = time.monotonic()
+        if time.monotonic() - self._kept_at >= lease_s / 4:
+            _committed(
+                self._context, lambda session: extend_source(session, self._claim, lease_s=lease_s)
+            )
+            self._kept_at = time.monotonic()
+        self._context.slot.progress()

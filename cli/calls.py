@@ -1,0 +1,151 @@
+"""Calls of the HTTP API that wait for a server which is away and comes back."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import httpx
+
+from pipeline.errors import FaceBatchError
+
+PATIENCE_S = 120.0
+"""How long a server may be away: any part of a stack is back well before."""
+TELL_AFTER_S = 3.0
+"""A part that restarts is back sooner, and needs no word."""
+PAGE = 500
+Json = dict[str, Any]
+
+
+class ApiError(FaceBatchError):
+    """The server refused a request, and would refuse it again."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
+class UnexpectedAnswerError(ApiError):
+    """Somebody else than facebatch has answered."""
+
+    code = "unexpected_answer"
+
+    def __init__(self, status: int, path: str) -> None:
+        detail = f"{path} answers {status} with no answer of facebatch"
+        super().__init__(status, type(self).code, detail)
+
+
+class ServerAwayError(FaceBatchError):
+    """The server did not answer for longer than it may take to come back."""
+
+    code = "server_away"
+    permanent = False
+
+
+class Caller:
+    """Speaks to one server."""
+
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        patience_s: float = PATIENCE_S,
+        tell: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=api_url,
+            timeout=httpx.Timeout(60, connect=5),
+            # Loopback has no proxy, whatever the environment says.
+            trust_env=False,
+        )
+        self._patience_s = patience_s
+        self._tell = tell
+        self._told = False
+        """That it is away, since it last answered: once, and not by each of several threads."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def pages(self, path: str, field: str) -> Iterator[Json]:
+        """What a listing holds, page by page."""
+        cursor: str | None = None
+        while True:
+            params = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
+            page = self.call("GET", path, params=params)
+            yield from page[field]
+            if (cursor := page["next_cursor"]) is None:
+                return
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json | None = None,
+        params: Json | None = None,
+        patience_s: float | None = None,
+    ) -> Json:
+        """The body of the answer; raises `ApiError`, `ServerAwayError`."""
+
+        def send() -> httpx.Response:
+            return self._http.request(method, path, json=json, params=params)
+
+        response = checked(self.answered(send, patience_s))
+        try:
+            return dict(response.json()) if response.content else {}
+        except (ValueError, TypeError) as exc:
+            raise _unexpected(response) from exc
+
+    def answered(
+        self, send: Callable[[], httpx.Response], patience_s: float | None = None
+    ) -> httpx.Response:
+        """The answer, waiting for a server that is away; raises `ServerAwayError`."""
+        patience_s = self._patience_s if patience_s is None else patience_s
+        began_at = time.monotonic()
+        pause_s = 0.1
+        while True:
+            try:
+                response = send()
+                if not _may_pass(response):
+                    self._told = False
+                    return response
+                cause = f"it answers {response.status_code}"
+            except httpx.TransportError as exc:
+                cause = type(exc).__name__
+            away_s = time.monotonic() - began_at
+            if away_s > patience_s:
+                raise ServerAwayError(
+                    f"the server at {self._http.base_url} has been away for "
+                    f"{patience_s:.0f} s ({cause}); see `facebatch status` and its logs"
+                )
+            if away_s > TELL_AFTER_S and not self._told:
+                self._told = True
+                self._tell(
+                    f"the server at {self._http.base_url} is away ({cause}); "
+                    f"waiting up to {patience_s:.0f} s for it"
+                )
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret.
+            pause_s = min(pause_s * 2, 2.0)
+
+
+def _may_pass(response: httpx.Response) -> bool:
+    return response.status_code in {429, 500, 502, 503, 504}
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """The response where it is a success; raises `ApiError`."""
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        raise ApiError(response.status_code, str(problem["code"]), str(problem["detail"]))
+    except (ValueError, KeyError, TypeError):
+        raise _unexpected(response) from None
+
+
+def _unexpected(response: httpx.Response) -> ApiError:
+    return UnexpectedAnswerError(response.status_code, response.url.path)

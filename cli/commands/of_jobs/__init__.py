@@ -1,0 +1,1 @@
+"""What `facebatch jobs` does to one job."""

@@ -1,0 +1,35 @@
+"""`facebatch jobs pause`, `resume`, `cancel` and `retry`."""
+
+import uuid
+
+import click
+
+from cli.job_view import AS_JSON, show
+from cli.reaching import API, reached
+
+
+def _change(how: str, told: str) -> click.Command:
+    """A command that has a job do this, and shows where it stands then."""
+
+    @click.command(how, help=told, short_help=f"{told.partition(':')[0].rstrip('.')}.")
+    @click.argument("job", type=click.UUID)
+    @AS_JSON
+    @API
+    def change(job: uuid.UUID, api_url: str | None, *, as_json: bool) -> None:
+        with reached(api_url) as client:
+            show(client, client.change(str(job), how), as_json=as_json)
+
+    return change
+
+
+CHANGES = (
+    _change(
+        "pause", "Pause a job: what was begun ends, and nothing further begins until it is resumed."
+    ),
+    _change("resume", "Let a paused job go on."),
+    _change(
+        "cancel",
+        "Cancel a job: photos that have ended keep their results, the others are left alone.",
+    ),
+    _change("retry", "Try a job's failed photos again: the others keep their results."),
+)

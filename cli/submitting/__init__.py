@@ -1,0 +1,1 @@
+"""What `facebatch submit` does: folders and sources become jobs, and go on where they stopped."""

@@ -1,0 +1,38 @@
+"""Waiting for a job to end, and telling how it did."""
+
+import sys
+import time
+
+from cli.calls import Json
+from cli.client import Client
+from cli.progress import Step, steps_for
+from cli.telling import warn
+
+POLL_S = 0.5
+SUCCEEDED = "succeeded"
+
+
+def ended_job(client: Client, job_id: str) -> Json:
+    """The job once it has ended; shows meanwhile how far it is."""
+    job = client.job(job_id)
+    paused = False
+    with Step(steps_for(sys.stderr), "photos of the job", job["counts"]["total"]) as step:
+        while True:
+            counts = job["counts"]
+            step.at(counts["total"] - counts["queued"] - counts["running"], counts["total"])
+            if job["finished_at"] is not None:
+                return job
+            if job["paused"] and not paused:
+                warn(f"the job is paused; `facebatch jobs resume {job_id}` lets it go on")
+            paused = job["paused"]
+            time.sleep(POLL_S)
+            job = client.job(job_id)
+
+
+def tell_end(client: Client, job: Json) -> None:
+    """Says how the job ended, and which of its sources could not be listed."""
+    numbers = ", ".join(f"{count} {name}" for name, count in job["counts"].items() if count)
+    warn(f"the job is {job['state']}: {numbers or 'no photos'}")
+    for source in client.sources(job["id"]):
+        if (error := source["error"]) is not None:
+            warn(f"its {source['kind']} was not listed to its end: {error['detail']}")

@@ -1,0 +1,51 @@
+"""Kinds of settings that are more than a number or a text: addresses, names of hosts, places."""
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+
+def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
+    """Checks that a secret string is a URL of one of `schemes` with a host."""
+
+    def check(value: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(value.get_secret_value())
+            usable = parts.scheme in schemes and parts.hostname and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"must be a URL like {example}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _hosts(value: str) -> str:
+    """Checks that a string lists host names, with neither scheme nor port."""
+    for name in value.split(","):
+        if not re.fullmatch(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name.strip()):
+            raise ValueError(
+                f"'{name.strip()}' is no host name; neither scheme nor port go with it"
+            )
+    return value
+
+
+def _places(value: str) -> str:
+    """Checks that a string lists places of objects, with spaces between them."""
+    for url in value.split():
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", url):
+            raise ValueError(f"'{url}' is no place like s3://bucket/folder/")
+    return value
+
+
+PostgresUrl = Annotated[
+    SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
+]
+RedisUrl = Annotated[SecretStr, _url(("redis", "rediss"), "redis://:password@host:6379/0")]
+HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+HostNames = Annotated[str, AfterValidator(_hosts)]
+PlaceUrls = Annotated[str, AfterValidator(_places)]
