@@ -74,7 +74,7 @@ def test_status_lists_every_part(stack: Stack) -> None:
     stack.ready()
     shown = stack.run("status")
     assert shown.returncode == 0
-    assert [line.split()[0] for line in shown.stdout.splitlines()[1:8]] == PARTS
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1 : 1 + len(PARTS)]] == PARTS
     assert stack.ready().api_url in shown.stdout
 
 
