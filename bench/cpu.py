@@ -13,7 +13,7 @@ CLIENT = "client"
 
 
 def cpu_seconds(stack: SoakStack) -> dict[str, float]:
-    """Seconds of CPU by part since it was started, and this process's, children and all, as `client`."""
+    """Seconds of CPU by part since it was started, and as `client` this process's and its own's."""
     used: dict[str, float] = defaultdict(float)
     view = stack.view()
     for part in view.parts if view else ():

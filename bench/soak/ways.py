@@ -39,7 +39,7 @@ class SoakClient(Client):
             files = {"archive": ("photos.zip", archive)}
             return self._http.post("/v1/jobs", data=dict(wanted), files=files)
 
-        return str(json.loads(checked(self._answered(send)).content)["id"])
+        return str(json.loads(checked(self.answered(send)).content)["id"])
 
     def submit(self, wanted: Mapping[str, Any], photos: Sequence[SoakPhoto]) -> str:
         """The id of a job that was made of these photos in one request, and takes no others.
