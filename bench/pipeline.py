@@ -1,15 +1,18 @@
-"""The whole pipeline against the bare engine: the same photos as a job, three ways in.
+"""The whole pipeline against the bare engine: the same photos as a job, four ways in.
 
 Run as `python -m bench.pipeline [PHOTOS] [--count N] [--rounds N]`; `make bench-pipeline` does. Two
 processes compute, in the engine's runs and in the jobs. They take turns on photos of other bytes,
-so that no job finds any of them known, and the median of the rounds counts. A job is timed from
+so that no job finds any of them known, and the median of the rounds counts. `uploads` is what
+`facebatch submit` does with a folder, `requests` one request a photo. A job is timed from
 the moment before it is submitted to the moment when its client hears that all photos have ended.
 """
 
 import argparse
 import json
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -176,7 +179,23 @@ def _submit_zip(place: Place, client: httpx.Client, _photos: Sequence[Path], mar
     return str(answer["id"])
 
 
-def _submit_uploads(_place: Place, client: httpx.Client, photos: Sequence[Path], _mark: str) -> str:
+def _submit_uploads(place: Place, client: httpx.Client, photos: Sequence[Path], _mark: str) -> str:
+    """A folder, by the command that is there for it: many photos a request, several at once."""
+    command = [sys.executable, "-m", "cli.main", "submit", str(photos[0].parent), "--detect"]
+    done = subprocess.run(
+        [*command, "--new", "--api", str(client.base_url)],
+        env={**os.environ, "FACEBATCH_HOME": str(place.root / "client")},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    return done.stdout.split()[0]
+
+
+def _submit_requests(
+    _place: Place, client: httpx.Client, photos: Sequence[Path], _mark: str
+) -> str:
     """Each photo in a request of its own, several at once."""
     job_id = str(_answer(client.post("/v1/jobs", json={"kind": "detect"}))["id"])
 
@@ -195,6 +214,7 @@ WAYS: Mapping[str, tuple[Callable[[Place, Sequence[Path], str], None], Way]] = {
     "prefix": (_put_below_prefix, _submit_prefix),
     "zip": (_write_zip, _submit_zip),
     "uploads": (_nothing, _submit_uploads),
+    "requests": (_nothing, _submit_requests),
 }
 """What is prepared for each way before its time begins, and how it is submitted."""
 

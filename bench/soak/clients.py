@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from bench.soak.journal import Journal
 from bench.soak.pace import Pace
 from bench.soak.plan import SUBJECTS, PlannedJob
+from bench.soak.stack import SoakStack
 from bench.soak.ways import WAYS, SoakClient, Submitting
 from pipeline.specs import DEFAULT_ENGINE
 
@@ -20,9 +21,14 @@ class Clients:
     """Several threads that share one plan."""
 
     def __init__(
-        self, api_url: str, journal: Journal, plan: Sequence[PlannedJob], pace: Pace
+        self,
+        stack: SoakStack,
+        journal: Journal,
+        plan: Sequence[PlannedJob],
+        pace: Pace,
     ) -> None:
-        self._api_url = api_url
+        self._api_url = stack.api_url
+        self._store = stack.store()
         self._journal = journal
         self._jobs: SimpleQueue[tuple[int, PlannedJob]] = SimpleQueue()
         for numbered in enumerate(plan):
@@ -77,5 +83,10 @@ class Clients:
         if job.subject is not None:
             wanted |= {"subject": self._subjects[job.subject], "multiple_faces": "largest"}
         return Submitting(
-            client=client, journal=self._journal, way=job.way, wanted=wanted, photos=job.photos
+            client=client,
+            journal=self._journal,
+            way=job.way,
+            wanted=wanted,
+            photos=job.photos,
+            put=lambda key, data: self._store.put(key, [data]),
         )

@@ -9,6 +9,7 @@ from bench.soak.nemesis import Struck
 from bench.soak.photos import Finding
 from bench.soak.tables import FINAL, ItemRow, JobRow, Tables
 from bench.soak.watch import Rerun
+from db.allowed import SOURCES_FOLDER
 
 RERUN_LIMIT_S = 90.0
 SHOWN = 3
@@ -207,8 +208,11 @@ def _is_as_expected(row: ItemRow, expected: Finding) -> bool:
 
 
 def no_orphans(keys: Iterable[str], tables: Tables) -> Verdict:
-    """The bucket holds the photos' objects and no others, and nothing waits to be deleted."""
-    there = set(keys)
+    """The bucket holds the photos' objects and no others, and nothing waits to be deleted.
+
+    What lies below the folder of sources is not ours.
+    """
+    there = {key for key in keys if not key.startswith(f"{SOURCES_FOLDER}/")}
     wrong = [f"{key} is in the bucket and no photo's" for key in there - tables.object_keys]
     wrong += [f"{key} is a photo's and not in the bucket" for key in tables.object_keys - there]
     wrong += [f"{key} is still to be deleted" for key in tables.doomed_keys]

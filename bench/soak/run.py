@@ -63,7 +63,7 @@ class Soak:
         hand = self._hand(pace)
         nemesis = Nemesis(hand, self.folder / "faults.jsonl")
         with self._served(), Journal(self._journal) as journal:
-            clients = Clients(self.stack.api_url, journal, plan, pace)
+            clients = Clients(self.stack, journal, plan, pace)
             clients.start()
             hand.watch.start()
             self._strike(nemesis, hand)

@@ -3,7 +3,11 @@
 Further ways are further functions in `WAYS`.
 """
 
+import functools
+import io
 import json
+import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,13 +19,27 @@ from bench.soak.journal import Journal
 from bench.soak.photos import SoakPhoto, hashes
 from cli.calls import checked
 from cli.client import Client, PhotoFile
+from db.allowed import SOURCES_FOLDER
+from db.retry import retrying
+from db.tenants import LOCAL_TENANT
 
 AT_ONCE = 6
 """Photos in one of several requests."""
+PUT_PATIENCE_S = 900.0
+"""As the clients wait for the API, so for the bucket: no fault lasts a tenth of it."""
 
 
 class SoakClient(Client):
     """The commands' own client, which asks again until it is answered, and one more request."""
+
+    def submit_zip(self, wanted: Mapping[str, Any], archive: bytes) -> str:
+        """The id of a job that was made of a zip; as `submit`."""
+
+        def send() -> httpx.Response:
+            files = {"archive": ("photos.zip", archive)}
+            return self._http.post("/v1/jobs", data=dict(wanted), files=files)
+
+        return str(json.loads(checked(self.answered(send)).content)["id"])
 
     def submit(self, wanted: Mapping[str, Any], photos: Sequence[SoakPhoto]) -> str:
         """The id of a job that was made of these photos in one request, and takes no others.
@@ -50,6 +68,8 @@ class Submitting:
     wanted: Mapping[str, Any]
     """What the job is to do, as the API takes it."""
     photos: Sequence[SoakPhoto]
+    put: Callable[[str, bytes], object]
+    """Writes an object into the bucket; raises `UnavailableError`."""
 
     def accepted(self, job_id: str, photos: Sequence[SoakPhoto]) -> None:
         """Notes photos that the server has said that it has."""
@@ -86,10 +106,34 @@ def by_hash(one: Submitting) -> None:
     one.seal(job_id)
 
 
+def as_a_zip(one: Submitting) -> None:
+    """An archive, which is listed when the answer is long there."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for photo in one.photos:
+            archive.write(photo.path, photo.name)
+    job_id = one.client.submit_zip(one.wanted, packed.getvalue())
+    one.accepted(job_id, one.photos)
+    one.journal.sealed(job_id)
+
+
+def from_a_prefix(one: Submitting) -> None:
+    """Objects that lie in the bucket already."""
+    prefix = f"{SOURCES_FOLDER}/{LOCAL_TENANT}/{uuid.uuid4()}/"
+    for photo in one.photos:
+        data = photo.path.read_bytes()
+        retrying(functools.partial(one.put, prefix + photo.name, data), for_s=PUT_PATIENCE_S)
+    job_id = one.client.open_job(**one.wanted, sources=[{"kind": "prefix", "prefix": prefix}])
+    one.accepted(job_id, one.photos)
+    one.journal.sealed(job_id)
+
+
 WAYS: dict[str, Callable[[Submitting], None]] = {
     "in one request": in_one_request,
     "bit by bit": bit_by_bit,
     "by hash": by_hash,
+    "as a zip": as_a_zip,
+    "from a prefix": from_a_prefix,
 }
 
 
