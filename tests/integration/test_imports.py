@@ -54,7 +54,7 @@ def count(kit: Kit, table: type) -> int:
 def found_near(kit: Kit, gallery_id: uuid.UUID, probe: np.ndarray) -> tuple[str, float]:
     """Who is nearest, and how near."""
     with transaction(kit.database) as session:
-        ((near,),) = nearest(session, kit.tenant_id, gallery_id, [probe], top_k=1)
+        ((near,),) = nearest(session, kit.tenant_id, [gallery_id], [probe], top_k=1)
         (name,) = session.scalars(select(Subject.name).where(Subject.id == near.subject_id))
     return name, near.distance
 

@@ -54,8 +54,8 @@ def test_a_worker_that_is_told_to_stop_records_what_is_done_and_hands_back_the_r
     dispatcher: Dispatcher,
     start_worker: StartWorker,
 ) -> None:
-    # So many that the first chunk is a whole one.
-    job_id = kit.job(*photos(store, 80, "!slow"))
+    # So many that the first chunk is a whole one, for however many processes.
+    job_id = kit.job(*photos(store, 5 * patient.chunk_items, "!slow"))
     worker = start_worker(patient, app=HOSTILE)
     dispatcher.send_due()
     wait_until(lambda: len(rows(kit, "id", "state = 'running'")) == patient.chunk_items)

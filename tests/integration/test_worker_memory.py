@@ -80,7 +80,7 @@ def _processed(
     with transaction(kit.database) as session:
         ensure_model(session, engine_spec("dlib"))
     job_id = kit.job(*items, kind=JobKind.DETECT, engine="dlib")
-    (chunk,) = kit.dispatch()
+    chunk = [item_id for some in kit.dispatch() for item_id in some]
     process = subprocess.run(
         [sys.executable, "-c", PROCESS_A_CHUNK, *map(str, chunk)],
         env=settings_environ(settings) | ONE_THREAD,
