@@ -12,8 +12,9 @@ SENT_AT_ONCE = 64
 SENT_BYTES = 16_000_000
 """A request is closed once it has so many photos or bytes.
 
-Photos that come singly cost the server four times the processor time of 64 in one request, and 16
-in one still a tenth more; but what is under way is lost where the client is interrupted.
+Processor time for a photo of 300 kB, of the client and all servers together, in ms: 11 where each
+comes in a request of its own, 4.4 of 16 in one, 4.1 of 64; for one of 30 kB 10, 2.2 and 1.5. But
+what is under way is lost where the client is interrupted.
 """
 UNREADABLE = "unreadable"
 _OF_THE_JOB = frozenset({"job_sealed", "job_not_found"})

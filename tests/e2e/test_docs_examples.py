@@ -16,6 +16,7 @@ from cli.stack.home import Home
 
 REPOSITORY = Path(__file__).parents[2]
 README, QUICKSTART = REPOSITORY / "README.md", REPOSITORY / "docs" / "quickstart.md"
+ARCHIVES = REPOSITORY / "docs" / "how-to" / "submit-an-archive.md"
 API, SAMPLE = "http://127.0.0.1:8765", "~/.local/share/facebatch/sample/sample-1"
 
 
@@ -93,6 +94,19 @@ def test_the_quickstarts_example_works_when_pasted(demo: Place) -> None:
     (script,) = blocks(QUICKSTART, "python")
     lines = python(here(script, demo)).splitlines()
     assert "obama_and_biden.jpg done faces: 2" in lines
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_a_photo_gets_into_the_bucket_as_the_page_says(
+    demo: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = (block for block in blocks(ARCHIVES, "sh") if "form.txt" in block)
+    monkeypatch.chdir(tmp_path)
+    added, ended = _objects(bash(here(script, demo)))
+    assert added == {"accepted": 1, "missing": []}
+    (photo,) = ended["results"]
+    assert (photo["client_id"], photo["status"]) == ("obama2.jpg", "done")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_readme_shows_the_demos_real_output(demo: Place) -> None:

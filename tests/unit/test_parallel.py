@@ -51,5 +51,27 @@ def test_what_the_work_raises_is_raised_and_nothing_further_is_begun() -> None:
     assert max(begun) <= 5 + AHEAD
 
 
+def test_what_waits_is_not_begun_once_nobody_reads_on() -> None:
+    begun: list[int] = []
+    threads: set[threading.Thread] = set()
+    let_go = threading.Event()
+
+    def work(task: int) -> int:
+        begun.append(task)
+        threads.add(threading.current_thread())
+        if task:
+            let_go.wait(10)
+        return task
+
+    results = in_order(work, itertools.count(), threads=THREADS)
+    assert next(results) == 0
+    results.close()
+    let_go.set()
+    for thread in list(threads):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert max(begun) <= THREADS
+
+
 def test_no_tasks_are_no_results() -> None:
     assert list(in_order(lambda n: n, [], threads=THREADS)) == []
