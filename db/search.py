@@ -38,7 +38,8 @@ _NEAREST = text("""
 
 def vector_literal(vector: npt.NDArray[np.float32]) -> str:
     """The vector, shape (dimension,), as pgvector reads it, to the last bit of its float32."""
-    return "[" + ",".join(str(value) for value in vector.tolist()) + "]"
+    # Nine digits are all that a float32 has.
+    return "[" + ",".join(["%.9g"] * len(vector)) % tuple(vector.tolist()) + "]"
 
 
 def nearest(

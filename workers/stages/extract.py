@@ -31,7 +31,7 @@ from pipeline.loader import load_engine
 from pipeline.photo import Photo
 from workers.context import WorkerContext
 from workers.stages.ahead import ahead
-from workers.stages.fetch import Fetched, fetch, groups
+from workers.stages.fetch import Fetched, fetch, fetching, groups
 from workers.stages.lease import Lease
 
 log = structlog.get_logger()
@@ -150,8 +150,13 @@ class _Extraction:
         if not self._lease.keep():
             return
         with (
+            fetching() as pool,
             closing(
-                ahead(lambda some: fetch(self._context, some, mine=mine), groups(claims), depth=1)
+                ahead(
+                    lambda some: fetch(self._context, pool, some, mine=mine),
+                    groups(claims),
+                    depth=1,
+                )
             ) as fetched,
             closing(
                 ahead(self._decoded, self._unknown(fetched, engine), depth=PHOTOS_AHEAD)

@@ -6,7 +6,7 @@ It runs in a thread of its own, ahead of who computes, so a bucket far away cost
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from db.errors import ObjectChangedError, ObjectDeniedError, ObjectMissingError
@@ -24,9 +24,15 @@ from pipeline.faces import PhotoFaces
 from workers.context import WorkerContext
 
 AT_ONCE = 4
-"""Photos that are fetched together, each by a request of its own."""
-AT_ONCE_BYTES = 16_000_000
+"""Requests for photos, each for one, that are under way together."""
+FIRST_GROUP = 2
+"""The first photos that are fetched together: nobody computes before they are there."""
+GROUP = 8
+"""Photos that are fetched and looked up together, where each is an object of its own."""
+GROUP_BYTES = 16_000_000
 """What photos that are fetched together have, at the most, where it is more than one."""
+UNTOLD_BYTES = GROUP_BYTES // 4
+"""What a photo counts for whose size its listing did not tell."""
 
 _CANNOT_BE_READ = (PhotoError, ObjectMissingError, ObjectChangedError, ObjectDeniedError)
 
@@ -48,16 +54,17 @@ def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
     Entries of one zip are as many as their bytes allow: neighbours cost one request.
     """
     group: list[Claim] = []
-    size_bytes = 0
+    size_bytes, is_first = 0, True
     for claim in claims:
-        more_bytes = claim.place.size_bytes if claim.place else 0
+        more_bytes = (claim.place.size_bytes if claim.place else 0) or UNTOLD_BYTES
+        most = GROUP if _object_of(claim) is None else len(claims)
         if group and (
             _object_of(claim) != _object_of(group[0])
-            or (_object_of(claim) is None and len(group) == AT_ONCE)
-            or size_bytes + more_bytes > AT_ONCE_BYTES
+            or len(group) == (FIRST_GROUP if is_first else most)
+            or size_bytes + more_bytes > GROUP_BYTES
         ):
             yield group
-            group, size_bytes = [], 0
+            group, size_bytes, is_first = [], 0, False
         group.append(claim)
         size_bytes += more_bytes
     if group:
@@ -72,20 +79,25 @@ def _object_of(claim: Claim) -> PhotoPlace | None:
     )
 
 
+def fetching() -> ThreadPoolExecutor:
+    """The threads of `fetch`, for whoever calls it again and again."""
+    return ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="fetch")
+
+
 def fetch(
-    context: WorkerContext, group: Sequence[Claim], *, mine: Collection[int]
+    context: WorkerContext, pool: Executor, group: Sequence[Claim], *, mine: Collection[int]
 ) -> list[Fetched]:
     """Reads the photos of the claims, and looks up what is known of their bytes.
 
     Those are missing that another worker searches for faces at this moment, for an item of its own:
     later they are known. The claims are one tenant's, and of one model; `mine` are the ids of all
-    items that this worker holds. Raises `UnavailableError` where a store stays away.
+    items that this worker holds; `pool` is `fetching()`. Raises `UnavailableError` where a store
+    stays away.
     """
     small = [claim for claim in group if not _is_too_large(context, claim)]
     archive = _object_of(group[0])
     if archive is None:
-        with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="fetch") as pool:
-            fetched = [*pool.map(lambda claim: _fetched(context, claim), small)]
+        fetched = [*pool.map(lambda claim: _fetched(context, claim), small)]
     else:
         fetched = _entries(context, archive, small)
     fetched += [_too_large(context, claim) for claim in group if claim not in small]
