@@ -1,6 +1,7 @@
 """Jobs: making one, closing it for further photos, reading where it stands."""
 
 import uuid
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
@@ -145,66 +146,41 @@ def is_kept() -> ColumnElement[bool]:
     return or_(Job.delete_after.is_(None), Job.delete_after > func.now())
 
 
+_RUNNING = (
+    select(func.count())
+    .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
+    .scalar_subquery()
+)
+_FURTHER_GALLERIES = (
+    select(func.array_agg(aggregate_order_by(JobGallery.gallery_id, JobGallery.gallery_id)))
+    .where(JobGallery.job_id == Job.id)
+    .scalar_subquery()
+)
+_SOURCE_ERROR = (
+    select(array([Source.error_code, Source.error_detail]))
+    .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
+    .order_by(Source.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_ENDED = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
+_AS_THEY_ARE = sorted(
+    {one.name for one in fields(JobView)} & {column.key for column in Job.__table__.columns}
+)
+"""The members of a job's view that are columns of its table."""
+
+
 def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
-    running = (
-        select(func.count())
-        .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
-        .scalar_subquery()
-        .label("n_running")
-    )
-    galleries = (
-        select(func.array_agg(aggregate_order_by(JobGallery.gallery_id, JobGallery.gallery_id)))
-        .where(JobGallery.job_id == Job.id)
-        .scalar_subquery()
-        .label("further_gallery_ids")
-    )
-    failed = (
-        select(array([Source.error_code, Source.error_detail]))
-        .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
-        .order_by(Source.id)
-        .limit(1)
-        .scalar_subquery()
-        .label("source_error")
-    )
-    ended = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
     return (
         select(
-            Job.id,
-            Job.kind,
-            Job.state,
-            Job.priority,
-            Job.paused_at,
-            Job.cancel_requested_at,
-            Job.round,
+            *(getattr(Job, name) for name in _AS_THEY_ARE),
             Model.engine,
             Model.version.label("engine_version"),
-            Job.gallery_id,
-            galleries,
-            Job.subject_id,
-            Job.threshold_distance,
-            Job.target_fmr,
-            Job.target_fpir,
-            Job.gallery_subjects,
-            Job.top_k,
-            Job.multiple_faces,
-            Job.min_face_px,
-            Job.min_quality,
-            Job.created_at,
-            Job.sealed_at,
-            Job.started_at,
-            Job.finished_at,
-            Job.n_sources_open,
-            failed,
+            _FURTHER_GALLERIES.label("further_gallery_ids"),
+            _SOURCE_ERROR.label("source_error"),
             func.now().label("read_at"),
-            Job.before_at,
-            Job.before_ended,
-            Job.n_items,
-            (Job.n_items - ended - running).label("n_queued"),
-            running,
-            Job.n_done,
-            Job.n_no_face,
-            Job.n_failed,
-            Job.n_cancelled,
+            (Job.n_items - _ENDED - _RUNNING).label("n_queued"),
+            _RUNNING.label("n_running"),
         )
         .join(Model, Model.id == Job.model_id)
         .where(Job.tenant_id == tenant_id, is_kept())
