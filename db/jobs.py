@@ -4,7 +4,7 @@ import uuid
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
@@ -76,7 +76,7 @@ def _has_sources(session: Session, job_id: uuid.UUID) -> bool:
 
 def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
     """The job with its counts; raises `JobNotFoundError`."""
-    row = session.execute(_jobs(tenant_id).where(Job.id == job_id)).one_or_none()
+    row = session.execute(_ONE_JOB, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
     if row is None:
         raise JobNotFoundError("there is no such job")
     return _view(row)
@@ -86,10 +86,10 @@ def list_jobs(
     session: Session, tenant_id: int, *, before: uuid.UUID | None = None, limit: int = 100
 ) -> list[JobView]:
     """Jobs, the latest first, those older than `before`, at most `limit`."""
-    query = _jobs(tenant_id).order_by(Job.id.desc()).limit(limit)
+    query = _JOBS.order_by(Job.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Job.id < before)
-    return [_view(row) for row in session.execute(query)]
+    return [_view(row) for row in session.execute(query, {"tenant_id": tenant_id})]
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> JobView:
@@ -170,18 +170,19 @@ _AS_THEY_ARE = sorted(
 """The members of a job's view that are columns of its table."""
 
 
-def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            *(getattr(Job, name) for name in _AS_THEY_ARE),
-            Model.engine,
-            Model.version.label("engine_version"),
-            _FURTHER_GALLERIES.label("further_gallery_ids"),
-            _SOURCE_ERROR.label("source_error"),
-            func.now().label("read_at"),
-            (Job.n_items - _ENDED - _RUNNING).label("n_queued"),
-            _RUNNING.label("n_running"),
-        )
-        .join(Model, Model.id == Job.model_id)
-        .where(Job.tenant_id == tenant_id, is_kept())
+_JOBS = (
+    select(
+        *(getattr(Job, name) for name in _AS_THEY_ARE),
+        Model.engine,
+        Model.version.label("engine_version"),
+        _FURTHER_GALLERIES.label("further_gallery_ids"),
+        _SOURCE_ERROR.label("source_error"),
+        func.now().label("read_at"),
+        (Job.n_items - _ENDED - _RUNNING).label("n_queued"),
+        _RUNNING.label("n_running"),
     )
+    .join(Model, Model.id == Job.model_id)
+    .where(Job.tenant_id == bindparam("tenant_id"), is_kept())
+)
+_ONE_JOB = _JOBS.where(Job.id == bindparam("job_id"))
+"""Made once: clients that poll ask for it all the time."""
