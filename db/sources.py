@@ -13,6 +13,7 @@ from db import nudge
 from db.accept import check_who, lock_open_job
 from db.errors import JobNotFoundError, JobUnfinishedError, UploadNotFoundError
 from db.ids import new_id
+from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
 from db.uploads import hold_upload
@@ -188,7 +189,7 @@ def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.U
 
 
 def _require_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
-    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id)
+    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id, is_kept())
     if (job := session.scalars(query).one_or_none()) is None:
         raise JobNotFoundError("there is no such job")
     return job

@@ -8,7 +8,8 @@ import pytest
 from ledger_kit import done, item, photo_of
 from source_kit import Lister, at_key, zipped
 
-from db import erase
+from db import erase, erase_jobs
+from db.errors import JobNotFoundError
 from db.session import transaction
 from db.sources import NewSource
 from db.states import ItemState, JobState, SourceKind, SourceState
@@ -251,3 +252,24 @@ def test_another_job_that_is_deleted_before_it_is_listed_fails_the_source(lister
         erase.delete_job(session, lister.kit.tenant_id, other)
     lister.list_all()
     assert lister.views(job_id)[0].error_code == "source_missing"
+
+
+def test_another_job_that_is_being_deleted_while_it_is_listed_fails_the_source(
+    lister: Lister, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn_by_turn(monkeypatch)
+    monkeypatch.setattr(erase_jobs, "BATCH_ITEMS", 3)
+    other = finished_job(lister, "a", "b", "c", "d")
+    job_id = lister.job(NewSource(kind=SourceKind.JOB, from_job_id=other))
+    for source_id in lister.due():
+        stage.list_source(lister.context, source_id)
+    with transaction(lister.kit.database) as session:
+        erase_jobs.begin_delete(session, lister.kit.tenant_id, other)
+        erase_jobs.delete_some(session, other)
+    lister.list_all()
+    assert lister.ids(job_id) == ["a", "b"]
+    assert lister.views(job_id)[0].error_code == "source_missing"
+    with pytest.raises(JobNotFoundError):
+        lister.views(other)
+    with pytest.raises(JobNotFoundError):
+        lister.job(NewSource(kind=SourceKind.JOB, from_job_id=other))
