@@ -136,7 +136,9 @@ def photos_of_job(
     deleted, or about to be.
     """
     query = (
-        select(Item.id, Item.photo_id, Item.name, Item.client_id, Item.source_key)
+        select(
+            Item.id, Item.photo_id, Item.name, Item.client_id, Item.source_key, Item.source_bucket
+        )
         .where(
             Item.tenant_id == claim.tenant_id,
             Item.job_id == claim.from_job_id,
@@ -158,6 +160,7 @@ def photos_of_job(
                 name=row.name,
                 client_id=row.client_id,
                 source_key=row.source_key,
+                source_bucket=row.source_bucket,
                 photo_id=row.photo_id,
             ),
         )

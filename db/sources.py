@@ -65,7 +65,7 @@ def add_source(session: Session, tenant_id: int, job_id: uuid.UUID, new: NewSour
     """Adds a source to an open job, to be listed soon; returns its id.
 
     One that the job has already is not added again: an archive of the same bytes, or whatever is
-    still to be listed.
+    still to be listed. Nor is a file that was sent to us, once more.
     Raises `JobNotFoundError`, for the other job of a source too, `JobSealedError`;
     `SubjectRequiredError` where photos are to be enrolled and the job names nobody;
     `JobUnfinishedError` where the other job has not ended, `UploadNotFoundError`.
@@ -117,7 +117,10 @@ def _known_source(session: Session, job: Job, new: NewSource) -> uuid.UUID | Non
             Source.object_key.is_not_distinct_from(new.object_key),
             Source.from_job_id.is_not_distinct_from(new.from_job_id),
             Source.archive_id.is_(None),
-            Source.state.in_(OPEN_SOURCE_STATES),
+            # A file that was sent to us is the same for good; what lies elsewhere may change.
+            Source.state != SourceState.FAILED
+            if new.upload_id is not None
+            else Source.state.in_(OPEN_SOURCE_STATES),
         )
     else:
         # Without a hash, only the very same upload is known to be the same.
