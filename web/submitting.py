@@ -49,9 +49,7 @@ def add_arrived(
         accept.add_items(session, services.tenant_id, job_id, photos)
     for archive in arrived.archives:
         new = NewSource(kind=SourceKind.ARCHIVE, archive=archive)
-        sources.add_source(
-            session, services.tenant_id, job_id, new, subject_id=subject_id
-        )
+        sources.add_source(session, services.tenant_id, job_id, new, subject_id=subject_id)
 
 
 def priority_of(header: PreferHeader, arrived: Received) -> JobPriority:
