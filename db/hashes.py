@@ -85,15 +85,15 @@ def write_hashes(
     return {one: photos[found.sha256] for one, found in read.items()}
 
 
+_LOCK_UNREAD = text("""
+    SELECT id FROM photo
+    WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) AND sha256 IS NULL
+    ORDER BY id FOR UPDATE
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))
 _DROP = text("""
-    WITH unread AS (
-        SELECT id FROM photo
-        WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) AND sha256 IS NULL
-        ORDER BY id FOR UPDATE
-    )
     DELETE FROM photo
-    USING unread
-    WHERE photo.id = unread.id AND NOT EXISTS (SELECT FROM item WHERE item.photo_id = photo.id)
+    WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[]))
+      AND NOT EXISTS (SELECT FROM item WHERE item.photo_id = photo.id)
     RETURNING photo.tenant_id, photo.object_key, photo.bucket IS NULL AND photo.archive_id IS NULL
 """).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
@@ -107,7 +107,9 @@ def drop_unread(session: Session, photos: Mapping[uuid.UUID, uuid.UUID]) -> None
     if not photos:
         return
     note_copies(session, photos)
-    rows = session.execute(_DROP, {"ids": [str(one) for one in photos]}).all()
+    unread = session.scalars(_LOCK_UNREAD, {"ids": [str(one) for one in photos]}).all()
+    # A statement of its own: whom the lock had to wait for may have added an item of the photo.
+    rows = session.execute(_DROP, {"ids": [str(one) for one in unread]}).all()
     doomed = [
         {"object_key": key, "tenant_id": tenant_id}
         for tenant_id, key, own_object in rows

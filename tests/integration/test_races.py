@@ -1,5 +1,6 @@
 """Two who want the same rows at the same moment: whoever comes second sees what the first did."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,11 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from ledger_kit import Kit, done, item, photo_of
+from source_kit import Lister, prefix
 from sqlalchemy import func, select, text
 
 from db import accept, control, erase, jobs, ledger
 from db.errors import JobSealedError
+from db.hashes import ReadPhoto
 from db.models import Candidate, Event, Face, Gallery, Item, Job, Photo, Subject, Template
+from db.page import ListedEntry, Page, insert_page
 from db.record import EnrolFace
 from db.session import Session, transaction
 from db.states import ItemState, JobKind
@@ -289,3 +293,24 @@ def test_enrolling_one_photo_for_two_at_once_makes_two_templates(kit: Kit) -> No
             )
         )
     assert (count(kit, Template), count(kit, Face)) == (2, 1)
+
+
+def test_a_photo_that_turns_out_known_while_another_job_lists_it_stays_that_jobs(
+    lister: Lister, second: Second
+) -> None:
+    kit, folder = lister.kit, lister.folder()
+    lister.fill(folder, "p.jpg")
+    kit.job(item("q"))
+    lister.job(prefix(folder))
+    lister.list_all()
+    (claimed,) = [one for one in kit.claim_all() if one.sha256 is None]
+    read = ReadPhoto(sha256=hashlib.sha256(b"q").digest(), size_bytes=1)
+    other_id = kit.job(seal=False)
+    with transaction(kit.database) as session:
+        other = accept.lock_open_job(session, kit.tenant_id, other_id)
+        entry = ListedEntry(name="p.jpg", client_id="p.jpg", photo_id=claimed.photo_id)
+        insert_page(session, other, Page(entries=[entry], cursor=""))
+        recording = second.begin(lambda _: kit.record(done(claimed, photo_of(1), read=read)))
+    assert recording.result() == {claimed.item_id}
+    (listed,) = lister.items(other_id)
+    assert listed.photo_id == claimed.photo_id
