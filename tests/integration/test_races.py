@@ -14,9 +14,22 @@ from sqlalchemy import func, select, text
 from db import accept, control, erase, jobs, ledger
 from db.errors import JobSealedError
 from db.hashes import ReadPhoto
-from db.models import Candidate, Event, Face, Gallery, Item, Job, Photo, Subject, Template
+from db.ledger import Claim
+from db.models import (
+    Candidate,
+    DoomedObject,
+    Event,
+    Face,
+    Gallery,
+    Item,
+    Job,
+    Photo,
+    Subject,
+    Template,
+)
 from db.page import ListedEntry, Page, insert_page
-from db.record import EnrolFace
+from db.places import PhotoPlace
+from db.record import EnrolFace, Outcome, record
 from db.session import Session, transaction
 from db.states import ItemState, JobKind
 from db.views import NewItem, NewJob
@@ -304,13 +317,76 @@ def test_a_photo_that_turns_out_known_while_another_job_lists_it_stays_that_jobs
     lister.job(prefix(folder))
     lister.list_all()
     (claimed,) = [one for one in kit.claim_all() if one.sha256 is None]
-    read = ReadPhoto(sha256=hashlib.sha256(b"q").digest(), size_bytes=1)
     other_id = kit.job(seal=False)
     with transaction(kit.database) as session:
         other = accept.lock_open_job(session, kit.tenant_id, other_id)
         entry = ListedEntry(name="p.jpg", client_id="p.jpg", photo_id=claimed.photo_id)
         insert_page(session, other, Page(entries=[entry], cursor=""))
-        recording = second.begin(lambda _: kit.record(done(claimed, photo_of(1), read=read)))
+        recording = second.begin(lambda _: kit.record(read_as(claimed, "q")))
     assert recording.result() == {claimed.item_id}
     (listed,) = lister.items(other_id)
     assert listed.photo_id == claimed.photo_id
+
+
+def read_by_its_owner(lister: Lister, content: str) -> None:
+    """Photos of these bytes were listed in the owner's bucket, and searched for faces."""
+    folder = lister.folder()
+    lister.fill(folder, "p.jpg", data=content.encode())
+    lister.job(prefix(folder))
+    lister.list_all()
+    (claimed,) = lister.kit.claim_all()
+    lister.kit.record(read_as(claimed, content))
+
+
+def read_as(claimed: Claim, content: str) -> Outcome:
+    read = ReadPhoto(sha256=hashlib.sha256(content.encode()).digest(), size_bytes=1)
+    return done(claimed, photo_of(1), read=read)
+
+
+def own_and_doomed(lister: Lister) -> tuple[list[str], list[str]]:
+    """The keys of photos that lie with us, and those of objects that go."""
+    with transaction(lister.kit.database) as session:
+        doomed = list(session.scalars(select(DoomedObject.object_key)))
+    return [one.object_key for one in lister.photos().values() if one.bucket is None], doomed
+
+
+def test_two_who_send_the_bytes_of_an_owners_object_at_once_leave_one_of_their_own(
+    lister: Lister, second: Second
+) -> None:
+    kit = lister.kit
+    read_by_its_owner(lister, "p")
+    first, other = item("a", "p"), item("b", "p")
+    job_id, other_id = kit.job(seal=False), kit.job(seal=False)
+    with transaction(kit.database) as session:
+        accept.add_items(session, kit.tenant_id, job_id, [first])
+        adding = second.begin(lambda them: accept.add_items(them, kit.tenant_id, other_id, [other]))
+    assert adding.result() == 1
+    assert own_and_doomed(lister) == ([first.object_key], [other.object_key])
+
+
+def test_two_workers_who_read_what_an_owners_object_holds_leave_one_object_of_ours(
+    lister: Lister, second: Second
+) -> None:
+    kit = lister.kit
+    read_by_its_owner(lister, "p")
+    with transaction(kit.database) as session:
+        job = accept.lock_open_job(session, kit.tenant_id, kit.job(seal=False))
+        entries = [
+            ListedEntry(
+                name=key,
+                client_id=key,
+                photo=PhotoPlace(
+                    bucket=None, object_key=key, etag="sent", size_bytes=1, entry=None
+                ),
+            )
+            for key in ("u/0", "u/1")
+        ]
+        insert_page(session, job, Page(entries=entries, cursor=""))
+    mine, theirs = kit.claim_all()
+    with transaction(kit.database) as session:
+        record(session, [read_as(mine, "p")])
+        recording = second.begin(lambda them: record(them, [read_as(theirs, "p")]))
+    assert recording.result() == {theirs.item_id}
+    assert own_and_doomed(lister) == (["u/0"], ["u/1"])
+    (photo,) = lister.photos().values()
+    assert (photo.bucket, photo.etag) == (None, "sent")

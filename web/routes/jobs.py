@@ -92,7 +92,7 @@ def list_jobs(query: PageQuery) -> Response:
 @api.post(
     "/jobs/<uuid:job_id>/photos",
     description="As multipart: photos; a photo's file name is its `client_id`, and sending it "
-    "again adds nothing. As JSON: hashes of photos; those whose bytes are known come in, the "
+    "again adds nothing. As JSON: hashes of photos; those whose bytes we keep come in, the "
     "others are to be sent. Or photos of an upload; those that are not there are told.",
     responses={200: AddedOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": added_body()},
