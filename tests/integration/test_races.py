@@ -2,12 +2,11 @@
 
 import hashlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ledger_kit import Kit, done, item, photo_of
+from race_kit import Second
 from source_kit import Lister, prefix
 from sqlalchemy import func, select, text
 
@@ -30,7 +29,7 @@ from db.models import (
 from db.page import ListedEntry, Page, insert_page
 from db.places import PhotoPlace
 from db.record import EnrolFace, Outcome, record
-from db.session import Session, transaction
+from db.session import transaction
 from db.states import ItemState, JobKind
 from db.views import NewItem, NewJob
 
@@ -38,35 +37,6 @@ from db.views import NewItem, NewJob
 def count(kit: Kit, table: type) -> int:
     with transaction(kit.database) as session:
         return session.scalars(select(func.count()).select_from(table)).one()
-
-
-class Second:
-    """Does something in a transaction of its own, which is to wait for the test's."""
-
-    def __init__(self, kit: Kit, pool: ThreadPoolExecutor) -> None:
-        self._kit = kit
-        self._pool = pool
-
-    def begin(self, call: Callable[[Session], object]) -> Future[object]:
-        def run() -> object:
-            with transaction(self._kit.database) as session:
-                return call(session)
-
-        future = self._pool.submit(run)
-        while not self._waits() and not future.done():
-            time.sleep(0.01)
-        return future
-
-    def _waits(self) -> bool:
-        with transaction(self._kit.database) as session:
-            query = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-            return bool(session.scalar(text(query)))
-
-
-@pytest.fixture
-def second(kit: Kit) -> Iterator[Second]:
-    with ThreadPoolExecutor(4) as pool:
-        yield Second(kit, pool)
 
 
 def test_a_photo_added_while_its_job_is_cancelled_is_cancelled_too(

@@ -146,10 +146,11 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
     here = services()
     for one in wanted.photos:
         checked_file_name(one.client_id)
-    sent = sent_photos(here, wanted.upload)
+    keys = [part_key(wanted.upload, one.part) for one in wanted.photos]
+    sent = sent_photos(here, wanted.upload, keys)
     photos = [
-        UploadedPhoto(client_id=one.client_id, place=sent.get(part_key(wanted.upload, one.part)))
-        for one in wanted.photos
+        UploadedPhoto(client_id=one.client_id, place=sent.get(key))
+        for one, key in zip(wanted.photos, keys, strict=True)
     ]
     with transaction(here.database) as session:
         missing = add_uploaded(
