@@ -13,6 +13,7 @@ from db import nudge
 from db.accept import check_who, lock_open_job
 from db.errors import JobNotFoundError, JobUnfinishedError, UploadNotFoundError
 from db.ids import new_id
+from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
 from db.uploads import hold_upload
@@ -64,7 +65,7 @@ def add_source(session: Session, tenant_id: int, job_id: uuid.UUID, new: NewSour
     """Adds a source to an open job, to be listed soon; returns its id.
 
     One that the job has already is not added again: an archive of the same bytes, or whatever is
-    still to be listed.
+    still to be listed. Nor is a file that was sent to us, once more.
     Raises `JobNotFoundError`, for the other job of a source too, `JobSealedError`;
     `SubjectRequiredError` where photos are to be enrolled and the job names nobody;
     `JobUnfinishedError` where the other job has not ended, `UploadNotFoundError`.
@@ -116,12 +117,23 @@ def _known_source(session: Session, job: Job, new: NewSource) -> uuid.UUID | Non
             Source.object_key.is_not_distinct_from(new.object_key),
             Source.from_job_id.is_not_distinct_from(new.from_job_id),
             Source.archive_id.is_(None),
-            Source.state.in_(OPEN_SOURCE_STATES),
+            # A file that was sent to us is the same for good; what lies elsewhere may change.
+            Source.state != SourceState.FAILED
+            if new.upload_id is not None
+            else Source.state.in_(OPEN_SOURCE_STATES),
         )
     else:
+        # Without a hash, only the very same upload is known to be the same.
+        alike = (
+            Archive.object_key == new.archive.object_key
+            if new.archive.sha256 is None
+            else or_(
+                Archive.object_key == new.archive.object_key,
+                Archive.sha256 == new.archive.sha256,
+            )
+        )
         query = query.join(Archive, Archive.id == Source.archive_id).where(
-            Source.state != SourceState.FAILED,
-            or_(Archive.object_key == new.archive.object_key, Archive.sha256 == new.archive.sha256),
+            Source.state != SourceState.FAILED, alike
         )
     known = session.scalars(query.order_by(Source.id).limit(1)).one_or_none()
     if known is not None and new.archive is not None and new.archive.sha256 is not None:
@@ -180,7 +192,7 @@ def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.U
 
 
 def _require_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
-    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id)
+    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id, is_kept())
     if (job := session.scalars(query).one_or_none()) is None:
         raise JobNotFoundError("there is no such job")
     return job

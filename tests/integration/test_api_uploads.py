@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -234,6 +235,37 @@ def test_a_zip_or_a_manifest_that_was_sent_to_the_bucket_is_a_source(
     Reconciler(settings, local.database, store).reconcile()
     kept = [f"{upload['id']}/0"] if kind == "archive" else []
     assert list(store.keys(f"{upload['id']}/")) == kept
+
+
+def test_a_manifest_that_was_sent_is_one_source_however_often_it_is_added(
+    api: Api, worker: BackgroundWorker
+) -> None:
+    data = b'{"key": "sources/local/a.jpg"}'
+    upload = begin(api, [data], kind="manifest")
+    assert send(upload["files"][0], data) == 204
+    job = open_job(api)
+    source = {"kind": "manifest", "upload": upload["id"]}
+    for _ in range(2):
+        assert api.post(f"/v1/jobs/{job}/sources", json=source).status_code == 202
+        while api.get(f"/v1/jobs/{job}").json["counts"]["total"] == 0:
+            time.sleep(0.05)
+    (one,) = api.get(f"/v1/jobs/{job}/sources").json["sources"]
+    assert one["photos"] == 1
+
+
+def test_two_zips_that_were_sent_to_the_bucket_are_two_sources(
+    api: Api, worker: BackgroundWorker
+) -> None:
+    zips = [zipped({f"{n}.jpg": PHOTOS[n]}) for n in range(2)]
+    uploads = [begin(api, [data], kind="archive") for data in zips]
+    for upload, data in zip(uploads, zips, strict=True):
+        assert send(upload["files"][0], data) == 204
+    sources = [{"kind": "archive", "upload": one["id"]} for one in (*uploads, uploads[0])]
+    job = accepted(api.post("/v1/jobs", json={"kind": "detect", "sources": sources}))
+    api.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=60"})
+    results = api.get(f"/v1/jobs/{job}/results").json["results"]
+    assert sorted(one["client_id"] for one in results) == ["0.jpg", "1.jpg"]
+    assert len(api.get(f"/v1/jobs/{job}/sources").json["sources"]) == 2
 
 
 def test_forms_name_the_address_by_which_clients_know_the_bucket(settings: Settings) -> None:
