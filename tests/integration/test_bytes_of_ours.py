@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from api_kit import Api, BackgroundWorker, accepted, image, made
 from ledger_kit import Kit
-from source_kit import zipped
+from source_kit import Lister, prefix, zipped
 from test_api_uploads import begin, name, open_job, send
 
 from db.settings import Settings
 from db.storage import ObjectStore
 from workers.reconciler import Reconciler
+from workers.stages.chunk import process_chunk
 
 PHOTO = image(70, 64)
 WAIT = {"Prefer": "wait=60"}
@@ -96,3 +97,25 @@ def test_bytes_that_only_their_owners_bucket_had_are_to_be_sent(api: Api) -> Non
     assert add_by_hash(api, job) == []
     api.post(f"/v1/jobs/{job}/seal")
     assert statuses(api, job) == ["no_face"]
+
+
+def test_of_two_objects_of_the_same_bytes_one_is_read_each_time_they_are_listed(
+    lister: Lister,
+) -> None:
+    folder = lister.folder()
+    lister.fill(folder, "a.jpg", "b.jpg", data=PHOTO)
+
+    def listed() -> list[bytes | None]:
+        """What is known of each photo of a job of both before it is read."""
+        job_id = lister.job(prefix(folder))
+        lister.list_all()
+        photos = lister.photos()
+        hashes = [photos[one.photo_id].sha256 for one in lister.items(job_id)]
+        for chunk in lister.kit.dispatch():
+            process_chunk(lister.context, chunk)
+        return hashes
+
+    assert listed() == [None, None]
+    known = hashlib.sha256(PHOTO).digest()
+    for _ in range(2):
+        assert {*listed()} == {known, None}
