@@ -202,7 +202,11 @@ def _taken(
             Item.job_id == job_id, Item.client_id.in_(wanted)
         )
     )
-    return {client_id: _Taken(*told) for client_id, *told in rows if client_id is not None}
+    return {
+        row.client_id: _Taken(row.photo_id, row.source_bucket, row.source_key)
+        for row in rows
+        if row.client_id is not None
+    }
 
 
 def _same(entry: ListedEntry, taken: _Taken) -> bool:

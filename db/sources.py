@@ -11,7 +11,12 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.accept import check_who, lock_open_job
-from db.errors import JobNotFoundError, JobUnfinishedError, UploadNotFoundError
+from db.errors import (
+    JobNotFoundError,
+    JobUnfinishedError,
+    SubjectNotAllowedError,
+    UploadNotFoundError,
+)
 from db.ids import new_id
 from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
@@ -61,17 +66,30 @@ class SourceView:
     finished_at: dt.datetime | None
 
 
-def add_source(session: Session, tenant_id: int, job_id: uuid.UUID, new: NewSource) -> uuid.UUID:
+def add_source(
+    session: Session,
+    tenant_id: int,
+    job_id: uuid.UUID,
+    new: NewSource,
+    *,
+    subject_id: uuid.UUID | None = None,
+) -> uuid.UUID:
     """Adds a source to an open job, to be listed soon; returns its id.
 
     One that the job has already is not added again: an archive of the same bytes, or whatever is
     still to be listed. Nor is a file that was sent to us, once more.
     Raises `JobNotFoundError`, for the other job of a source too, `JobSealedError`;
+    `SubjectNotAllowedError` where a `subject_id` is named that is not the job's own,
     `SubjectRequiredError` where photos are to be enrolled and the job names nobody;
     `JobUnfinishedError` where the other job has not ended, `UploadNotFoundError`.
     """
     job = lock_open_job(session, tenant_id, job_id)
     # A source enrols all of its photos for the job's subject.
+    if subject_id not in {None, job.subject_id}:
+        raise SubjectNotAllowedError(
+            "photos of a zip are enrolled for the subject that the job itself names; leave it out "
+            "here, and name it in the job"
+        )
     check_who(job, [None])
     if new.upload_id is not None:
         hold_upload(session, tenant_id, new.upload_id)
