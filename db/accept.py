@@ -18,6 +18,7 @@ from db.errors import (
 from db.ids import new_id
 from db.jobs import lock_job
 from db.models import DoomedObject, Item, Job, Photo
+from db.moving import move_in
 from db.states import OPEN_JOB_STATES, ItemState, JobKind, JobPriority
 from db.subjects import require_subjects
 from db.views import NewItem
@@ -70,13 +71,18 @@ def lock_open_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
 def add_known_items(
     session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequence[NewItem]
 ) -> list[NewItem]:
-    """Adds those of the photos whose bytes the tenant has; returns the others, to be sent.
+    """Adds those of the photos whose bytes lie with us; returns the others, to be sent.
 
     Raises what `add_items` raises.
     """
     # The job before the photos, as whoever deletes a job with its photos locks them.
     lock_job(session, tenant_id, job_id)
-    known = hold_known_photos(session, tenant_id, items)
+    held = hold_known_photos(session, tenant_id, items)
+    # What we have only read in a bucket with a name is its owner's, and may be gone.
+    foreign = select(Photo.sha256).where(
+        Photo.tenant_id == tenant_id, Photo.sha256.in_(held), Photo.bucket.is_not(None)
+    )
+    known = held.difference(session.scalars(foreign))
     add_items(session, tenant_id, job_id, [item for item in items if item.sha256 in known])
     return [item for item in items if item.sha256 not in known]
 
@@ -111,14 +117,17 @@ def _photo_ids(
 ) -> dict[bytes, uuid.UUID]:
     """Rows for the stored photos: those of bytes that we know already keep their old one.
 
-    An object that was sent once more is doomed.
+    Where that lies in a bucket with a name, it moves to the object that was sent. An object that
+    was sent once more is doomed.
     """
     stored = [item for item in items if item.object_key is not None]
     first = {item.sha256: item for item in reversed(stored) if item.sha256 is not None}
     fresh = _insert_photos(session, tenant_id, [first[sha256] for sha256 in sorted(first)])
     wanted = {item.sha256 for item in items if item.sha256 is not None}
-    photos = fresh | _known_photos(session, tenant_id, wanted - fresh.keys())
-    needed = {one.object_key for sha256, one in first.items() if sha256 in fresh}
+    known = _known_photos(session, tenant_id, wanted - fresh.keys())
+    needed = {first[sha256].object_key for sha256 in fresh}
+    objects = {known[sha256]: one.object_key for sha256, one in first.items() if sha256 in known}
+    needed |= move_in(session, {one: key for one, key in objects.items() if key is not None})
     doomed = [
         {"object_key": item.object_key, "tenant_id": tenant_id}
         for item in stored
@@ -126,7 +135,7 @@ def _photo_ids(
     ]
     if doomed:
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), doomed)
-    return photos
+    return fresh | known
 
 
 def _insert_photos(

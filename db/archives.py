@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from db.models import Archive, ArchiveCopy, DoomedObject, Item, Photo, Source
+from db.moving import alone
 from db.places import EntryPlace
 from db.states import OPEN_SOURCE_STATES, ItemState
 
@@ -96,16 +97,7 @@ def move_out(session: Session, photo_id: uuid.UUID, object_key: str) -> bool:
     moved = session.scalars(
         update(Photo)
         .where(Photo.id == photo_id, Photo.archive_id.is_not(None), ~_is_read())
-        .values(
-            object_key=object_key,
-            archive_id=None,
-            etag=None,
-            entry_offset=None,
-            entry_packed_bytes=None,
-            entry_method=None,
-            entry_crc32=None,
-            entry_name=None,
-        )
+        .values(alone(object_key))
         .returning(Photo.id)
         .execution_options(synchronize_session=False)
     )

@@ -114,7 +114,8 @@ def jobs_of_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> 
 def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
     """Keys of objects whose photos are gone, at most `limit`, in order.
 
-    Nobody needs to lock them: a key is used once, so deleting its object twice does no harm.
+    Nobody needs to lock them: no photo is made of a key that is doomed, so deleting its object
+    twice does no harm.
     """
     query = (
         select(DoomedObject.object_key)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.archives import note_copies
 from db.errors import ConflictingChangesError
 from db.models import DoomedObject
+from db.moving import lock_foreign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,33 +86,50 @@ def write_hashes(
     return {one: photos[found.sha256] for one, found in read.items()}
 
 
-_DROP = text("""
-    WITH unread AS (
-        SELECT id FROM photo
-        WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) AND sha256 IS NULL
-        ORDER BY id FOR UPDATE
-    )
-    DELETE FROM photo
-    USING unread
-    WHERE photo.id = unread.id AND NOT EXISTS (SELECT FROM item WHERE item.photo_id = photo.id)
-    RETURNING photo.tenant_id, photo.object_key, photo.bucket IS NULL AND photo.archive_id IS NULL
+_LOCK_UNREAD = text("""
+    SELECT id FROM photo
+    WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) AND sha256 IS NULL
+    ORDER BY id FOR UPDATE
 """).bindparams(bindparam("ids", type_=ARRAY(Text)))
+# An object of ours has one photo, so one that takes another's place comes after its end.
+_DROP = text("""
+    WITH gone AS (
+        DELETE FROM photo
+        WHERE id = ANY(CAST(CAST(:ids AS text[]) AS uuid[]))
+          AND NOT EXISTS (SELECT FROM item WHERE item.photo_id = photo.id)
+        RETURNING *
+    ), moved AS (
+        UPDATE photo
+        SET bucket = NULL, object_key = gone.object_key, etag = gone.etag,
+            archive_id = gone.archive_id, entry_offset = gone.entry_offset,
+            entry_packed_bytes = gone.entry_packed_bytes, entry_method = gone.entry_method,
+            entry_crc32 = gone.entry_crc32, entry_name = gone.entry_name
+        FROM gone
+        JOIN unnest(CAST(CAST(:ones AS text[]) AS uuid[]), CAST(CAST(:others AS text[]) AS uuid[]))
+            AS same (one, other) ON same.one = gone.id
+        WHERE photo.id = same.other AND photo.bucket IS NOT NULL AND gone.bucket IS NULL
+        RETURNING gone.id
+    )
+    SELECT tenant_id, object_key FROM gone
+    WHERE bucket IS NULL AND archive_id IS NULL AND id NOT IN (SELECT id FROM moved)
+""").bindparams(*(bindparam(name, type_=ARRAY(Text)) for name in ("ids", "ones", "others")))
 
 
 def drop_unread(session: Session, photos: Mapping[uuid.UUID, uuid.UUID]) -> None:
     """Deletes photos that turned out to be others' bytes, once no item points at them any more.
 
-    `photos` has those others by their ids. An object of ours that held nothing else is doomed; of
-    an archive it is noted that it holds the others' bytes as well.
+    `photos` has those others by their ids. One of them that lies in a bucket with a name takes the
+    place of ours, where its owner deletes nothing. An object of ours that held nothing else is
+    doomed; of an archive it is noted that it holds the others' bytes as well.
     """
     if not photos:
         return
     note_copies(session, photos)
-    rows = session.execute(_DROP, {"ids": [str(one) for one in photos]}).all()
-    doomed = [
-        {"object_key": key, "tenant_id": tenant_id}
-        for tenant_id, key, own_object in rows
-        if own_object
-    ]
+    ones, others = [str(one) for one in photos], [str(other) for other in photos.values()]
+    unread = [str(one) for one in session.scalars(_LOCK_UNREAD, {"ids": ones})]
+    lock_foreign(session, set(photos.values()))
+    # A statement of its own: whom the locks had to wait for may have added an item of a photo.
+    rows = session.execute(_DROP, {"ids": unread, "ones": ones, "others": others}).all()
+    doomed = [{"object_key": key, "tenant_id": tenant_id} for tenant_id, key in rows]
     if doomed:
         session.execute(insert(DoomedObject).on_conflict_do_nothing(), doomed)

@@ -1,14 +1,14 @@
 """Photos that clients sent past us, by forms of an upload, on their way into an open job."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.accept import check_who, lock_open_job
-from db.models import Item, Photo
+from db.models import DoomedObject, Item, Photo
 from db.page import ListedEntry, Page, insert_page
 from db.places import PhotoPlace
 from db.subjects import require_subjects
@@ -23,6 +23,12 @@ class UploadedPhoto:
     place: PhotoPlace | None
 
 
+def going(session: Session, keys: Collection[str]) -> set[str]:
+    """Those of the keys whose objects are about to be deleted: none is a photo's any more."""
+    query = select(DoomedObject.object_key).where(DoomedObject.object_key.in_(keys))
+    return set(session.scalars(query))
+
+
 def add_uploaded(
     session: Session,
     tenant_id: int,
@@ -32,7 +38,7 @@ def add_uploaded(
     *,
     subject_id: uuid.UUID | None = None,
 ) -> list[str]:
-    """Adds those that were sent to an open job; returns the ids of the others.
+    """Adds those that were sent, and stay, to an open job; returns the ids of the others.
 
     One whose id the job has already is no new one, whatever its bytes: nobody has read them.
     Raises what `add_items` raises but `DuplicateItemError`, and `UploadNotFoundError`.
@@ -44,12 +50,15 @@ def add_uploaded(
     sent = {client_id: place for client_id, place in new.items() if place is not None}
     if sent:
         hold_upload(session, tenant_id, upload_id)
-        of_parts = _of_parts(session, [place.object_key for place in sent.values()])
+        keys = [place.object_key for place in sent.values()]
+        of_parts = _of_parts(session, keys)
+        gone = going(session, keys)
+        sent = {one: place for one, place in sent.items() if place.object_key not in gone}
         entries = [_entry(client_id, place, of_parts) for client_id, place in sent.items()]
         wanted = {subject_id} if subject_id is not None else set()
         require_subjects(session, tenant_id, job.gallery_id, wanted)
         insert_page(session, job, Page(entries=entries, cursor=""), subject_id=subject_id)
-    return [client_id for client_id, place in new.items() if place is None]
+    return [client_id for client_id in new if client_id not in sent]
 
 
 def _known(session: Session, job_id: uuid.UUID, client_ids: Sequence[str]) -> set[str | None]:
@@ -58,10 +67,19 @@ def _known(session: Session, job_id: uuid.UUID, client_ids: Sequence[str]) -> se
 
 
 def _of_parts(session: Session, keys: Sequence[str]) -> dict[str, uuid.UUID]:
-    """Photos of parts that are in a job already, be it another, by key."""
-    query = select(Photo.object_key, Photo.id).where(
-        Photo.object_key.in_(keys), Photo.bucket.is_(None), Photo.archive_id.is_(None)
+    """Photos of parts that are in a job already, be it another, by key; none is deleted meanwhile.
+
+    Whoever deleted one before has doomed its object in the same transaction.
+    """
+    query = (
+        select(Photo.object_key, Photo.id)
+        .where(Photo.object_key.in_(keys), Photo.bucket.is_(None), Photo.archive_id.is_(None))
+        # In order, as whoever deletes them locks them.
+        .order_by(Photo.id)
+        .with_for_update(read=True, key_share=True)
     )
+    session.execute(query)
+    # Asked again: whom the locks had to wait for may have moved another photo into a part.
     return {row.object_key: row.id for row in session.execute(query)}
 
 

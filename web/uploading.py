@@ -2,13 +2,14 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from db.errors import ObjectMissingError, UploadIncompleteError
 from db.places import PhotoPlace
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ListedObject, UploadForm
+from db.uploaded import going
 from db.uploads import FORMS_AGE, prolong_upload
 from pipeline.archives.errors import ArchiveTooLargeError
 from pipeline.errors import FaceBatchError, FileTooLargeError
@@ -79,8 +80,20 @@ def archive_chunks(
         yield chunk
 
 
-def sent_photos(services: Services, upload_id: uuid.UUID) -> dict[str, PhotoPlace]:
-    """The upload's files that are in the bucket, by key, in the version that they have now."""
+def sent_photos(
+    services: Services, upload_id: uuid.UUID, keys: Collection[str]
+) -> dict[str, PhotoPlace]:
+    """The upload's files of these keys that are in the bucket, and stay, by key, as they are now.
+
+    Which of them go is asked first: an object that is listed may be gone when that is known.
+    """
+    with transaction(services.database) as session:
+        wanted = {*keys} - going(session, keys)
+    sent = _in_bucket(services, upload_id)
+    return {key: place for key, place in sent.items() if key in wanted}
+
+
+def _in_bucket(services: Services, upload_id: uuid.UUID) -> dict[str, PhotoPlace]:
     sent: dict[str, PhotoPlace] = {}
     page_size, after = 1000, ""
     while True:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -10,6 +11,7 @@ import redis
 from api_kit import Api, BackgroundWorker
 from ledger_kit import Kit
 from pydantic import SecretStr
+from race_kit import Second
 from source_kit import Lister
 from worker_kit import OwnQueue, StartWorker, starting
 
@@ -141,3 +143,10 @@ def own_queue(settings: Settings, tmp_path: Path) -> OwnQueue:
     port = FreePorts().one()
     own = settings.model_copy(update={"redis_url": SecretStr(redis_url(home, port))})
     return OwnQueue(settings=own, home=home, part=valkey(home, port))
+
+
+@pytest.fixture
+def second(kit: Kit) -> Iterator[Second]:
+    """Who comes second, while the test is at it."""
+    with ThreadPoolExecutor(4) as pool:
+        yield Second(kit, pool)

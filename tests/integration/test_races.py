@@ -1,19 +1,35 @@
 """Two who want the same rows at the same moment: whoever comes second sees what the first did."""
 
+import hashlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ledger_kit import Kit, done, item, photo_of
+from race_kit import Second
+from source_kit import Lister, prefix
 from sqlalchemy import func, select, text
 
 from db import accept, control, erase, jobs, ledger
 from db.errors import JobSealedError
-from db.models import Candidate, Event, Face, Gallery, Item, Job, Photo, Subject, Template
-from db.record import EnrolFace
-from db.session import Session, transaction
+from db.hashes import ReadPhoto
+from db.ledger import Claim
+from db.models import (
+    Candidate,
+    DoomedObject,
+    Event,
+    Face,
+    Gallery,
+    Item,
+    Job,
+    Photo,
+    Subject,
+    Template,
+)
+from db.page import ListedEntry, Page, insert_page
+from db.places import PhotoPlace
+from db.record import EnrolFace, Outcome, record
+from db.session import transaction
 from db.states import ItemState, JobKind
 from db.views import NewItem, NewJob
 
@@ -21,35 +37,6 @@ from db.views import NewItem, NewJob
 def count(kit: Kit, table: type) -> int:
     with transaction(kit.database) as session:
         return session.scalars(select(func.count()).select_from(table)).one()
-
-
-class Second:
-    """Does something in a transaction of its own, which is to wait for the test's."""
-
-    def __init__(self, kit: Kit, pool: ThreadPoolExecutor) -> None:
-        self._kit = kit
-        self._pool = pool
-
-    def begin(self, call: Callable[[Session], object]) -> Future[object]:
-        def run() -> object:
-            with transaction(self._kit.database) as session:
-                return call(session)
-
-        future = self._pool.submit(run)
-        while not self._waits() and not future.done():
-            time.sleep(0.01)
-        return future
-
-    def _waits(self) -> bool:
-        with transaction(self._kit.database) as session:
-            query = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-            return bool(session.scalar(text(query)))
-
-
-@pytest.fixture
-def second(kit: Kit) -> Iterator[Second]:
-    with ThreadPoolExecutor(4) as pool:
-        yield Second(kit, pool)
 
 
 def test_a_photo_added_while_its_job_is_cancelled_is_cancelled_too(
@@ -289,3 +276,87 @@ def test_enrolling_one_photo_for_two_at_once_makes_two_templates(kit: Kit) -> No
             )
         )
     assert (count(kit, Template), count(kit, Face)) == (2, 1)
+
+
+def test_a_photo_that_turns_out_known_while_another_job_lists_it_stays_that_jobs(
+    lister: Lister, second: Second
+) -> None:
+    kit, folder = lister.kit, lister.folder()
+    lister.fill(folder, "p.jpg")
+    kit.job(item("q"))
+    lister.job(prefix(folder))
+    lister.list_all()
+    (claimed,) = [one for one in kit.claim_all() if one.sha256 is None]
+    other_id = kit.job(seal=False)
+    with transaction(kit.database) as session:
+        other = accept.lock_open_job(session, kit.tenant_id, other_id)
+        entry = ListedEntry(name="p.jpg", client_id="p.jpg", photo_id=claimed.photo_id)
+        insert_page(session, other, Page(entries=[entry], cursor=""))
+        recording = second.begin(lambda _: kit.record(read_as(claimed, "q")))
+    assert recording.result() == {claimed.item_id}
+    (listed,) = lister.items(other_id)
+    assert listed.photo_id == claimed.photo_id
+
+
+def read_by_its_owner(lister: Lister, content: str) -> None:
+    """Photos of these bytes were listed in the owner's bucket, and searched for faces."""
+    folder = lister.folder()
+    lister.fill(folder, "p.jpg", data=content.encode())
+    lister.job(prefix(folder))
+    lister.list_all()
+    (claimed,) = lister.kit.claim_all()
+    lister.kit.record(read_as(claimed, content))
+
+
+def read_as(claimed: Claim, content: str) -> Outcome:
+    read = ReadPhoto(sha256=hashlib.sha256(content.encode()).digest(), size_bytes=1)
+    return done(claimed, photo_of(1), read=read)
+
+
+def own_and_doomed(lister: Lister) -> tuple[list[str], list[str]]:
+    """The keys of photos that lie with us, and those of objects that go."""
+    with transaction(lister.kit.database) as session:
+        doomed = list(session.scalars(select(DoomedObject.object_key)))
+    return [one.object_key for one in lister.photos().values() if one.bucket is None], doomed
+
+
+def test_two_who_send_the_bytes_of_an_owners_object_at_once_leave_one_of_their_own(
+    lister: Lister, second: Second
+) -> None:
+    kit = lister.kit
+    read_by_its_owner(lister, "p")
+    first, other = item("a", "p"), item("b", "p")
+    job_id, other_id = kit.job(seal=False), kit.job(seal=False)
+    with transaction(kit.database) as session:
+        accept.add_items(session, kit.tenant_id, job_id, [first])
+        adding = second.begin(lambda them: accept.add_items(them, kit.tenant_id, other_id, [other]))
+    assert adding.result() == 1
+    assert own_and_doomed(lister) == ([first.object_key], [other.object_key])
+
+
+def test_two_workers_who_read_what_an_owners_object_holds_leave_one_object_of_ours(
+    lister: Lister, second: Second
+) -> None:
+    kit = lister.kit
+    read_by_its_owner(lister, "p")
+    with transaction(kit.database) as session:
+        job = accept.lock_open_job(session, kit.tenant_id, kit.job(seal=False))
+        entries = [
+            ListedEntry(
+                name=key,
+                client_id=key,
+                photo=PhotoPlace(
+                    bucket=None, object_key=key, etag="sent", size_bytes=1, entry=None
+                ),
+            )
+            for key in ("u/0", "u/1")
+        ]
+        insert_page(session, job, Page(entries=entries, cursor=""))
+    mine, theirs = kit.claim_all()
+    with transaction(kit.database) as session:
+        record(session, [read_as(mine, "p")])
+        recording = second.begin(lambda them: record(them, [read_as(theirs, "p")]))
+    assert recording.result() == {theirs.item_id}
+    assert own_and_doomed(lister) == (["u/0"], ["u/1"])
+    (photo,) = lister.photos().values()
+    assert (photo.bucket, photo.etag) == (None, "sent")

@@ -92,7 +92,7 @@ def list_jobs(query: PageQuery) -> Response:
 @api.post(
     "/jobs/<uuid:job_id>/photos",
     description="As multipart: photos; a photo's file name is its `client_id`, and sending it "
-    "again adds nothing. As JSON: hashes of photos; those whose bytes are known come in, the "
+    "again adds nothing. As JSON: hashes of photos; those whose bytes we keep come in, the "
     "others are to be sent. Or photos of an upload; those that are not there are told.",
     responses={200: AddedOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": added_body()},
@@ -146,10 +146,11 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
     here = services()
     for one in wanted.photos:
         checked_file_name(one.client_id)
-    sent = sent_photos(here, wanted.upload)
+    keys = [part_key(wanted.upload, one.part) for one in wanted.photos]
+    sent = sent_photos(here, wanted.upload, keys)
     photos = [
-        UploadedPhoto(client_id=one.client_id, place=sent.get(part_key(wanted.upload, one.part)))
-        for one in wanted.photos
+        UploadedPhoto(client_id=one.client_id, place=sent.get(key))
+        for one, key in zip(wanted.photos, keys, strict=True)
     ]
     with transaction(here.database) as session:
         missing = add_uploaded(
