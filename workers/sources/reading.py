@@ -9,9 +9,11 @@ from db.errors import (
     ObjectChangedError,
     ObjectDeniedError,
     ObjectMissingError,
+    ObjectRefusedError,
     SourceChangedError,
     SourceDeniedError,
     SourceMissingError,
+    SourceRefusedError,
 )
 from db.listing import SourceClaim
 from db.retry import retrying
@@ -72,6 +74,8 @@ class Reading:
             raise SourceMissingError("there is no such bucket, or nothing under this key") from exc
         except ObjectDeniedError as exc:
             raise SourceDeniedError("the bucket does not let us read the source") from exc
+        except ObjectRefusedError as exc:
+            raise SourceRefusedError(str(exc)) from exc
         except ObjectChangedError as exc:
             raise _changed() from exc
 
