@@ -108,6 +108,8 @@ def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
         with transaction(context.database) as session:
             return work(session)
 
+    # Wherever the photos' work was broken off: to wait is no want of progress.
+    context.slot.rest()
     return retrying(commit, for_s=math.inf, give_up=lambda: context.slot.stopping)
 
 
