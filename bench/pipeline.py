@@ -61,7 +61,7 @@ def main() -> int:
     """Runs the benchmark and prints it; 1 where a job lost a photo."""
     parser = argparse.ArgumentParser(prog="bench.pipeline")
     parser.add_argument("photos", nargs="?", type=Path, help="folder of photos, as they are")
-    parser.add_argument("--count", type=int, default=600, help="how many to make of the test data")
+    parser.add_argument("--count", type=int, default=1000, help="how many to make of the test data")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-pipeline-") as folder:

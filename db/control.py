@@ -18,8 +18,8 @@ from db.errors import JobCancelledError, JobEndedError, JobNotFoundError
 from db.jobs import get_job, is_kept
 from db.models import Job
 from db.progress import begin_samples, count_ended, finish_if_complete
-from db.source_ends import cancel_sources
-from db.states import OPEN_JOB_STATES
+from db.source_ends import end_sources
+from db.states import OPEN_JOB_STATES, SourceState
 
 BATCH_ITEMS = 2000
 """Items that one transaction ends: about 50 ms of work."""
@@ -104,7 +104,7 @@ def ask_to_end(session: Session, job_id: uuid.UUID) -> bool:
     count_ended(session, job_id, cancelled=begun)
     if not asked:
         return False
-    cancel_sources(session, job_id)
+    end_sources(session, job_id, SourceState.CANCELLED)
     finish_if_complete(session, [job_id])
     return True
 

@@ -30,7 +30,8 @@ from db.models import (
     Upload,
 )
 from db.progress import count_ended, finish_if_complete
-from db.states import OPEN_ITEM_STATES, ItemState, JobKind
+from db.source_ends import end_sources
+from db.states import OPEN_ITEM_STATES, ItemState, JobKind, SourceState
 from db.subjects import get_subject
 from db.uploads import REQUEST_AGE
 
@@ -44,10 +45,11 @@ def delete_subject(
     """Deletes the subject, its templates, its place in all results, and its enrolment photos.
 
     A photo stays where another subject or another job refers to it. Enrolments of the subject
-    that are under way are cancelled. Raises `SubjectNotFoundError`.
+    that are under way are cancelled, and their sources listed no further.
+    Raises `SubjectNotFoundError`.
     """
     get_subject(session, tenant_id, gallery_id, subject_id)
-    _cancel_open_items(session, subject_id)
+    _cancel_enrolments(session, subject_id)
     photos = _templates_photos(session, subject_id) | _photos_of_enrolments(session, subject_id)
     # Photos before the subject: the same order in which all others lock them.
     _lock_photos(session, tenant_id, photos)
@@ -59,7 +61,7 @@ def delete_subject(
     if session.scalars(found.with_for_update()).one_or_none() is None:
         raise SubjectNotFoundError("there is no such subject in the gallery")
     # What was added before the subject was locked; from here on nothing is.
-    _cancel_open_items(session, subject_id)
+    _cancel_enrolments(session, subject_id)
     photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
     drop_exports_of_gallery(session, gallery_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
@@ -170,6 +172,26 @@ def unused_keys(session: Session, keys: Iterable[str]) -> list[str]:
     for column in (Archive.object_key, Source.object_key):
         used |= set(session.scalars(select(column).where(column.in_(wanted))))
     return [key for key in wanted if key not in used]
+
+
+def _cancel_enrolments(session: Session, subject_id: uuid.UUID) -> None:
+    _cancel_open_items(session, subject_id)
+    _end_sources(session, subject_id)
+
+
+def _end_sources(session: Session, subject_id: uuid.UUID) -> None:
+    """Ends what is still listed to be enrolled for the subject: no further page becomes items."""
+    listing = (
+        select(Job.id)
+        .where(Job.subject_id == subject_id, Job.kind == JobKind.ENROL, Job.n_sources_open > 0)
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    job_ids = session.scalars(listing).all()
+    gone = SubjectNotFoundError("the subject was deleted before the source was listed to its end")
+    for job_id in job_ids:
+        end_sources(session, job_id, SourceState.FAILED, gone)
+    finish_if_complete(session, job_ids)
 
 
 def _cancel_open_items(session: Session, subject_id: uuid.UUID) -> None:

@@ -1,9 +1,10 @@
 """Jobs: making one, closing it for further photos, reading where it stands."""
 
 import uuid
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
@@ -75,7 +76,7 @@ def _has_sources(session: Session, job_id: uuid.UUID) -> bool:
 
 def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
     """The job with its counts; raises `JobNotFoundError`."""
-    row = session.execute(_jobs(tenant_id).where(Job.id == job_id)).one_or_none()
+    row = session.execute(_ONE_JOB, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
     if row is None:
         raise JobNotFoundError("there is no such job")
     return _view(row)
@@ -85,10 +86,10 @@ def list_jobs(
     session: Session, tenant_id: int, *, before: uuid.UUID | None = None, limit: int = 100
 ) -> list[JobView]:
     """Jobs, the latest first, those older than `before`, at most `limit`."""
-    query = _jobs(tenant_id).order_by(Job.id.desc()).limit(limit)
+    query = _JOBS.order_by(Job.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Job.id < before)
-    return [_view(row) for row in session.execute(query)]
+    return [_view(row) for row in session.execute(query, {"tenant_id": tenant_id})]
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> JobView:
@@ -145,67 +146,43 @@ def is_kept() -> ColumnElement[bool]:
     return or_(Job.delete_after.is_(None), Job.delete_after > func.now())
 
 
-def _jobs(tenant_id: int) -> Select[*tuple[Any, ...]]:
-    running = (
-        select(func.count())
-        .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
-        .scalar_subquery()
-        .label("n_running")
+_RUNNING = (
+    select(func.count())
+    .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
+    .scalar_subquery()
+)
+_FURTHER_GALLERIES = (
+    select(func.array_agg(aggregate_order_by(JobGallery.gallery_id, JobGallery.gallery_id)))
+    .where(JobGallery.job_id == Job.id)
+    .scalar_subquery()
+)
+_SOURCE_ERROR = (
+    select(array([Source.error_code, Source.error_detail]))
+    .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
+    .order_by(Source.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_ENDED = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
+_AS_THEY_ARE = sorted(
+    {one.name for one in fields(JobView)} & {column.key for column in Job.__table__.columns}
+)
+"""The members of a job's view that are columns of its table."""
+
+
+_JOBS = (
+    select(
+        *(getattr(Job, name) for name in _AS_THEY_ARE),
+        Model.engine,
+        Model.version.label("engine_version"),
+        _FURTHER_GALLERIES.label("further_gallery_ids"),
+        _SOURCE_ERROR.label("source_error"),
+        func.now().label("read_at"),
+        (Job.n_items - _ENDED - _RUNNING).label("n_queued"),
+        _RUNNING.label("n_running"),
     )
-    galleries = (
-        select(func.array_agg(aggregate_order_by(JobGallery.gallery_id, JobGallery.gallery_id)))
-        .where(JobGallery.job_id == Job.id)
-        .scalar_subquery()
-        .label("further_gallery_ids")
-    )
-    failed = (
-        select(array([Source.error_code, Source.error_detail]))
-        .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
-        .order_by(Source.id)
-        .limit(1)
-        .scalar_subquery()
-        .label("source_error")
-    )
-    ended = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
-    return (
-        select(
-            Job.id,
-            Job.kind,
-            Job.state,
-            Job.priority,
-            Job.paused_at,
-            Job.cancel_requested_at,
-            Job.round,
-            Model.engine,
-            Model.version.label("engine_version"),
-            Job.gallery_id,
-            galleries,
-            Job.subject_id,
-            Job.threshold_distance,
-            Job.target_fmr,
-            Job.target_fpir,
-            Job.gallery_subjects,
-            Job.top_k,
-            Job.multiple_faces,
-            Job.min_face_px,
-            Job.min_quality,
-            Job.created_at,
-            Job.sealed_at,
-            Job.started_at,
-            Job.finished_at,
-            Job.n_sources_open,
-            failed,
-            func.now().label("read_at"),
-            Job.before_at,
-            Job.before_ended,
-            Job.n_items,
-            (Job.n_items - ended - running).label("n_queued"),
-            running,
-            Job.n_done,
-            Job.n_no_face,
-            Job.n_failed,
-            Job.n_cancelled,
-        )
-        .join(Model, Model.id == Job.model_id)
-        .where(Job.tenant_id == tenant_id, is_kept())
-    )
+    .join(Model, Model.id == Job.model_id)
+    .where(Job.tenant_id == bindparam("tenant_id"), is_kept())
+)
+_ONE_JOB = _JOBS.where(Job.id == bindparam("job_id"))
+"""Made once: clients that poll ask for it all the time."""

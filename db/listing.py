@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.errors import JobNotFoundError, SourceEmptyError
+from db.failpoints import Failpoint, reached
 from db.jobs import lock_job
 from db.models import Item, Job, Source
 from db.page import ListedEntry, Page, insert_page
@@ -122,6 +123,7 @@ def add_page(session: Session, claim: SourceClaim, page: Page, *, lease_s: float
     )
     if job.paused_at is not None:
         release_source(session, claim, delay_s=0)
+    reached(Failpoint.PAGE_UNCOMMITTED)
     return job.paused_at is None
 
 

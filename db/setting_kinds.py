@@ -7,6 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 
+MAX_KEY_BYTES = 1024
+"""Of an object's key, as S3 has it."""
+
+
 def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
     """Checks that a secret string is a URL of one of `schemes` with a host."""
 
@@ -41,11 +45,25 @@ def _places(value: str) -> str:
     return value
 
 
+def _object_key(value: str) -> str:
+    """Checks that S3 and PostgreSQL can both keep the key of an object."""
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("must be whole characters") from None
+    if "\0" in value:
+        raise ValueError("must have no zero byte")
+    if not 0 < size_bytes <= MAX_KEY_BYTES:
+        raise ValueError(f"must have 1 to {MAX_KEY_BYTES} bytes in UTF-8")
+    return value
+
+
 PostgresUrl = Annotated[
     SecretStr, _url(("postgresql", "postgres"), "postgresql://user:password@host:5432/name")
 ]
 RedisUrl = Annotated[SecretStr, _url(("redis", "rediss"), "redis://:password@host:6379/0")]
 HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+ObjectKey = Annotated[str, Field(min_length=1), AfterValidator(_object_key)]
 HostNames = Annotated[str, AfterValidator(_hosts)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]

@@ -46,8 +46,10 @@ def end_source(
     return True
 
 
-def cancel_sources(session: Session, job_id: uuid.UUID) -> None:
-    """Ends what is still to be listed of a job that is cancelled; its row is locked."""
+def end_sources(
+    session: Session, job_id: uuid.UUID, state: SourceState, error: FaceBatchError | None = None
+) -> None:
+    """Ends what is still to be listed of a job; its row is locked."""
     query = select(Source.id).where(Source.job_id == job_id, Source.state.in_(OPEN_SOURCE_STATES))
     for source_id in session.scalars(query.order_by(Source.id)).all():
-        end_source(session, source_id, SourceState.CANCELLED)
+        end_source(session, source_id, state, error)

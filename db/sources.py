@@ -119,9 +119,17 @@ def _known_source(session: Session, job: Job, new: NewSource) -> uuid.UUID | Non
             Source.state.in_(OPEN_SOURCE_STATES),
         )
     else:
+        # Without a hash, only the very same upload is known to be the same.
+        alike = (
+            Archive.object_key == new.archive.object_key
+            if new.archive.sha256 is None
+            else or_(
+                Archive.object_key == new.archive.object_key,
+                Archive.sha256 == new.archive.sha256,
+            )
+        )
         query = query.join(Archive, Archive.id == Source.archive_id).where(
-            Source.state != SourceState.FAILED,
-            or_(Archive.object_key == new.archive.object_key, Archive.sha256 == new.archive.sha256),
+            Source.state != SourceState.FAILED, alike
         )
     known = session.scalars(query.order_by(Source.id).limit(1)).one_or_none()
     if known is not None and new.archive is not None and new.archive.sha256 is not None:

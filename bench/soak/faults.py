@@ -158,6 +158,8 @@ def _serves(pid: int) -> bool:
         return False
 
 
+NOT_COME_TO = {Failpoint.RECONCILER_STEP, Failpoint.OBJECTS_DELETED, Failpoint.EXPORT_STORED}
+"""Failpoints that the soak's jobs do not lead to, or not surely."""
 FAULTS: dict[str, Fault] = {
     "worker child killed": worker_child_killed,
     "worker killed": worker_killed,
@@ -184,7 +186,7 @@ FAULTS: dict[str, Fault] = {
     **{
         f"death at {point}": functools.partial(at_failpoint, point)
         for point in Failpoint
-        if point not in {Failpoint.RECONCILER_STEP, Failpoint.OBJECTS_DELETED}
+        if point not in NOT_COME_TO
     },
 }
 """All that a soak does, by name."""

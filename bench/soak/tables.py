@@ -83,6 +83,7 @@ _DOUBLED = {
 }
 _OBJECTS = """
     SELECT object_key FROM photo WHERE bucket IS NULL UNION SELECT object_key FROM archive
+    UNION SELECT object_key FROM export WHERE object_key IS NOT NULL
 """
 _DOOMED = "SELECT object_key FROM doomed_object"
 _UPLOADS = "SELECT count(*) FROM upload"

@@ -108,24 +108,33 @@ def by_hash(one: Submitting) -> None:
 
 def as_a_zip(one: Submitting) -> None:
     """An archive, which is listed when the answer is long there."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for photo in one.photos:
-            archive.write(photo.path, photo.name)
-    job_id = one.client.submit_zip(one.wanted, packed.getvalue())
+    job_id = one.client.submit_zip(one.wanted, packed(one.photos))
     one.accepted(job_id, one.photos)
     one.journal.sealed(job_id)
+
+
+def packed(photos: Sequence[SoakPhoto]) -> bytes:
+    """A zip of the photos."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for photo in photos:
+            archive.write(photo.path, photo.name)
+    return file.getvalue()
 
 
 def from_a_prefix(one: Submitting) -> None:
     """Objects that lie in the bucket already."""
-    prefix = f"{SOURCES_FOLDER}/{LOCAL_TENANT}/{uuid.uuid4()}/"
-    for photo in one.photos:
-        data = photo.path.read_bytes()
-        retrying(functools.partial(one.put, prefix + photo.name, data), for_s=PUT_PATIENCE_S)
-    job_id = one.client.open_job(**one.wanted, sources=[{"kind": "prefix", "prefix": prefix}])
-    one.accepted(job_id, one.photos)
-    one.journal.sealed(job_id)
+    prefix = _put_all(one)
+    _of_a_source(one, {"kind": "prefix", "prefix": prefix})
+
+
+def from_a_manifest(one: Submitting) -> None:
+    """Objects that lie in the bucket already, and a file there that names them."""
+    prefix = _put_all(one)
+    lines = [{"key": prefix + photo.name, "id": photo.name} for photo in one.photos]
+    manifest = "".join(json.dumps(line) + "\n" for line in lines)
+    _put(one, f"{prefix}manifest.ndjson", manifest.encode())
+    _of_a_source(one, {"kind": "manifest", "key": f"{prefix}manifest.ndjson"})
 
 
 WAYS: dict[str, Callable[[Submitting], None]] = {
@@ -134,7 +143,26 @@ WAYS: dict[str, Callable[[Submitting], None]] = {
     "by hash": by_hash,
     "as a zip": as_a_zip,
     "from a prefix": from_a_prefix,
+    "from a manifest": from_a_manifest,
 }
+
+
+def _put_all(one: Submitting) -> str:
+    """Writes the photos into the bucket, below a prefix of their own, which it returns."""
+    prefix = f"{SOURCES_FOLDER}/{LOCAL_TENANT}/{uuid.uuid4()}/"
+    for photo in one.photos:
+        _put(one, prefix + photo.name, photo.path.read_bytes())
+    return prefix
+
+
+def _put(one: Submitting, key: str, data: bytes) -> None:
+    retrying(functools.partial(one.put, key, data), for_s=PUT_PATIENCE_S)
+
+
+def _of_a_source(one: Submitting, source: Mapping[str, str]) -> None:
+    job_id = one.client.open_job(**one.wanted, sources=[source])
+    one.accepted(job_id, one.photos)
+    one.journal.sealed(job_id)
 
 
 def _send(one: Submitting, job_id: str, photos: Sequence[SoakPhoto]) -> None:

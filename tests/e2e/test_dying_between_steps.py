@@ -1,6 +1,7 @@
 """A process that dies between any two steps leaves nothing lost, nothing doubled and no orphan."""
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,11 @@ import redis
 
 from bench.photos import DATA
 from bench.soak import invariants, tables
+from bench.soak.faults import NOT_COME_TO
 from bench.soak.journal import Accepted
 from bench.soak.photos import Finding, SoakPhoto, hashes, make_photos, undisturbed
 from bench.soak.stack import SoakStack, wait_for
-from bench.soak.ways import SoakClient
+from bench.soak.ways import SoakClient, packed
 from cli.client import PhotoFile
 from cli.sample import Sample
 from cli.stack.home import Home
@@ -25,11 +27,8 @@ from db.failpoints import Failpoint
 PHOTOS = 5
 LIMIT_S = 60
 """Far longer than anything takes: a wait ends by its condition, or the test fails."""
-POINTS = [
-    point
-    for point in Failpoint
-    if point not in {Failpoint.RECONCILER_STEP, Failpoint.OBJECTS_DELETED}
-]
+LISTING = [Failpoint.PAGE_UNCOMMITTED, Failpoint.PAGE_ADDED, Failpoint.SOURCE_LISTED]
+POINTS = [point for point in Failpoint if point not in {*NOT_COME_TO, *LISTING}]
 
 
 @dataclass
@@ -55,6 +54,16 @@ class Place:
             files = [PhotoFile(client_id=one.name, path=one.path) for one in photos]
             client.add_photos(job_id, files)
             client.seal(job_id)
+        return self._noted(job_id, photos)
+
+    def submit_zip(self, photos: Sequence[SoakPhoto]) -> str:
+        """A job of a zip of these photos."""
+        with SoakClient(self.stack.api_url) as client:
+            job_id = client.submit_zip({"kind": "detect"}, packed(photos))
+        return self._noted(job_id, photos)
+
+    def _noted(self, job_id: str, photos: Sequence[SoakPhoto]) -> str:
+        """The job, which the server has accepted."""
         self.accepted += [
             Accepted(job_id=job_id, kind="detect", way="", name=name, sha256=sha256)
             for name, sha256 in hashes(photos)
@@ -102,7 +111,7 @@ def place(
         sample: Sample = request.getfixturevalue("sample")  # Skips where it cannot be had.
         assert sample
     folder = tmp_path_factory.mktemp("failpoints")
-    photos = make_photos(folder / "photos", PHOTOS * (len(POINTS) + 8), Random(1))
+    photos = make_photos(folder / "photos", PHOTOS * (len(Failpoint) + 8), Random(1))
     stack = SoakStack(Home(folder / "home"), port=FreePorts().one())
     stack.up(
         FACEBATCH_WORKERS="1",
@@ -125,6 +134,33 @@ def test_whoever_dies_there_costs_no_photo(place: Place, point: Failpoint) -> No
     order = place.stack.arm(point)
     place.submit(place.some())
     place.one_died(order)
+    place.judged()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", LISTING)
+def test_whoever_dies_there_while_it_lists_costs_no_photo(place: Place, point: Failpoint) -> None:
+    order = place.stack.arm(point)
+    place.submit_zip(place.some())
+    place.one_died(order)
+    place.judged()
+
+
+@pytest.mark.chaos
+def test_an_export_whose_worker_died_is_there_once_and_whole(place: Place) -> None:
+    photos = place.some()
+    job_id = place.submit(photos)
+    place.all_ended()
+    order = place.stack.arm(Failpoint.EXPORT_STORED)
+    exports = f"{place.stack.api_url}/v1/jobs/{job_id}/exports"
+    made = httpx.post(exports, json={"format": "jsonl"}).raise_for_status().json()
+    place.one_died(order)
+    one = f"{exports}/{made['id']}"
+    wait_for(lambda: httpx.get(one).json()["state"] == "done", "it is written", limit_s=LIMIT_S)
+    lines = httpx.get(httpx.get(one).json()["url"]).raise_for_status().text.splitlines()
+    assert sorted(json.loads(line)["client_id"] for line in lines) == sorted(
+        photo.name for photo in photos
+    )
     place.judged()
 
 

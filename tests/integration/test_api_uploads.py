@@ -236,6 +236,21 @@ def test_a_zip_or_a_manifest_that_was_sent_to_the_bucket_is_a_source(
     assert list(store.keys(f"{upload['id']}/")) == kept
 
 
+def test_two_zips_that_were_sent_to_the_bucket_are_two_sources(
+    api: Api, worker: BackgroundWorker
+) -> None:
+    zips = [zipped({f"{n}.jpg": PHOTOS[n]}) for n in range(2)]
+    uploads = [begin(api, [data], kind="archive") for data in zips]
+    for upload, data in zip(uploads, zips, strict=True):
+        assert send(upload["files"][0], data) == 204
+    sources = [{"kind": "archive", "upload": one["id"]} for one in (*uploads, uploads[0])]
+    job = accepted(api.post("/v1/jobs", json={"kind": "detect", "sources": sources}))
+    api.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=60"})
+    results = api.get(f"/v1/jobs/{job}/results").json["results"]
+    assert sorted(one["client_id"] for one in results) == ["0.jpg", "1.jpg"]
+    assert len(api.get(f"/v1/jobs/{job}/sources").json["sources"]) == 2
+
+
 def test_forms_name_the_address_by_which_clients_know_the_bucket(settings: Settings) -> None:
     url = SecretStr("https://s3.example.com")
     public = settings.model_copy(update={"s3_public_endpoint_url": url})

@@ -14,11 +14,14 @@ from db.record import EnrolFace
 from db.session import transaction
 from db.settings import Settings
 from db.sources import NewArchive, NewSource
-from db.states import JobKind, SourceKind
+from db.states import JobKind, SourceKind, SourceState
 from db.storage import ObjectStore
 from workers import emptying
 from workers.reconciler import Reconciler
+from workers.sources import archive
+from workers.stages import listing as stage
 from workers.stages.chunk import process_chunk
+from workers.stages.listing import list_source
 
 RED, GREEN, BLUE = (image(64 + n, 64, "BMP") for n in range(3))
 """Bytes that a zip which stores them shows as they are."""
@@ -40,11 +43,16 @@ def reconciler(lister: Lister) -> Reconciler:
 
 def send(lister: Lister, files: dict[str, bytes], **wanted: object) -> uuid.UUID:
     """A job of a zip that was sent to us, listed and not yet worked on."""
-    stored = lister.store.put(f"{uuid.uuid4()}/0", [zipped(files, method=0)])
-    archive = NewArchive(object_key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
-    job_id = lister.job(NewSource(kind=SourceKind.ARCHIVE, archive=archive), **wanted)
+    job_id = lister.job(stored(lister, files), **wanted)
     lister.list_all()
     return job_id
+
+
+def stored(lister: Lister, files: dict[str, bytes]) -> NewSource:
+    """A zip that was sent to us."""
+    put = lister.store.put(f"{uuid.uuid4()}/0", [zipped(files, method=0)])
+    new = NewArchive(object_key=put.key, size_bytes=put.size_bytes, sha256=put.sha256)
+    return NewSource(kind=SourceKind.ARCHIVE, archive=new)
 
 
 def work(lister: Lister) -> None:
@@ -113,6 +121,33 @@ def test_a_subject_that_is_erased_takes_the_photos_in_its_zip_along(
     reconciler.reconcile()
     assert lies_in(lister, RED) == lies_in(lister, GREEN) == []
     assert len(lies_in(lister, BLUE)) == count(lister, Archive) == 1
+
+
+@pytest.mark.parametrize("pages", [0, 1])
+def test_a_subject_that_is_erased_ends_the_listing_of_what_is_to_be_enrolled_for_it(
+    lister: Lister, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    kit = lister.kit
+    gallery = kit.gallery()
+    wanted = {"kind": JobKind.ENROL, "gallery_id": gallery, "subject_id": kit.subject(gallery, "A")}
+    zip_job = lister.job(stored(lister, {"red.bmp": RED, "green.bmp": GREEN}), **wanted)
+    monkeypatch.setattr(archive, "PAGE_ITEMS", 1)
+    monkeypatch.setattr(stage, "TURN_S", 0.0)
+    monkeypatch.setattr(stage, "TURN_PREPARATIONS", 0.0)
+    for source_id in lister.due() * pages:
+        list_source(lister.context, source_id)
+    assert len(lister.items(zip_job)) == pages
+    with transaction(kit.database) as session:
+        erase.delete_subject(session, kit.tenant_id, gallery, wanted["subject_id"])
+    lister.list_all()
+    work(lister)
+    reconciler.reconcile()
+    assert len(lister.items(zip_job)) == pages
+    assert count(lister, Photo) == count(lister, Archive) == 0
+    assert lies_in(lister, RED) == lies_in(lister, GREEN) == []
+    (source,) = lister.views(zip_job)
+    assert (source.state, source.error_code) == (SourceState.FAILED, "subject_not_found")
+    assert kit.view(zip_job).finished_at is not None
 
 
 def test_a_job_that_is_deleted_takes_its_zip_along(lister: Lister, reconciler: Reconciler) -> None:

@@ -107,9 +107,16 @@ def problem(status: int, code: str) -> tuple[Response, int]:
     return Response(body, content_type="application/problem+json"), status
 
 
-def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
+def _app(api: TinyApi) -> Flask:
     app = Flask(__name__)
+    _route_galleries(app, api)
+    _route_subjects(app, api)
+    _route_sending(app, api)
+    _route_reading(app, api)
+    return app
 
+
+def _route_galleries(app: Flask, api: TinyApi) -> None:
     @app.post("/v1/galleries")
     def create_gallery() -> object:
         name = request.get_json()["name"]
@@ -139,6 +146,8 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
         api.known = set().union(*api.hashes.values())
         return "", 204
 
+
+def _route_subjects(app: Flask, api: TinyApi) -> None:
     @app.post("/v1/galleries/<gallery_id>/subjects")
     def create_subject(gallery_id: str) -> object:
         name = request.get_json()["name"]
@@ -153,6 +162,8 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
         found = [{"id": one, "name": name} for name, one in api.subjects.items()]
         return {"subjects": found, "next_cursor": None}
 
+
+def _route_sending(app: Flask, api: TinyApi) -> None:
     @app.post("/v1/jobs")
     def open_job() -> object:
         job_id = str(uuid.uuid4())
@@ -162,22 +173,7 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
 
     @app.post("/v1/jobs/<job_id>/photos")
     def add_photos(job_id: str) -> object:
-        if request.is_json:
-            photos = request.get_json()["photos"]
-            missing = [one["client_id"] for one in photos if one["sha256"] not in api.known]
-            for one in photos:
-                if one["sha256"] in api.known:
-                    api.add(job_id, one["client_id"], one["sha256"])
-            return {"accepted": len(photos) - len(missing), "missing": missing}
-        files = request.files.getlist("photos")
-        api.sent.append([file.filename or "" for file in files])
-        for file in files:
-            if (code := api.refuse(file.filename or "")) is not None:
-                return problem(422, code)
-        for file in files:
-            sha256 = hashlib.sha256(file.read()).hexdigest()
-            api.add(job_id, file.filename or "", sha256)
-        return {"accepted": len(files), "missing": []}
+        return _add_known(api, job_id) if request.is_json else _add_files(api, job_id)
 
     @app.post("/v1/jobs/<job_id>/seal")
     def seal(job_id: str) -> object:
@@ -191,6 +187,29 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
         api.ended[job_id] = "cancelled"
         return {}
 
+
+def _add_known(api: TinyApi, job_id: str) -> object:
+    photos = request.get_json()["photos"]
+    missing = [one["client_id"] for one in photos if one["sha256"] not in api.known]
+    for one in photos:
+        if one["sha256"] in api.known:
+            api.add(job_id, one["client_id"], one["sha256"])
+    return {"accepted": len(photos) - len(missing), "missing": missing}
+
+
+def _add_files(api: TinyApi, job_id: str) -> object:
+    files = request.files.getlist("photos")
+    api.sent.append([file.filename or "" for file in files])
+    for file in files:
+        if (code := api.refuse(file.filename or "")) is not None:
+            return problem(422, code)
+    for file in files:
+        sha256 = hashlib.sha256(file.read()).hexdigest()
+        api.add(job_id, file.filename or "", sha256)
+    return {"accepted": len(files), "missing": []}
+
+
+def _route_reading(app: Flask, api: TinyApi) -> None:
     @app.get("/v1/jobs/<job_id>")
     def read_job(job_id: str) -> object:
         total = len(api.jobs[job_id])
@@ -219,8 +238,6 @@ def _app(api: TinyApi) -> Flask:  # noqa: C901 - a flat list of routes.
             "results": [one for one in page if one["client_id"] not in api.lost],
             "next_cursor": str(start + 50) if more else None,
         }
-
-    return app
 
 
 @contextlib.contextmanager

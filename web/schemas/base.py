@@ -1,5 +1,6 @@
 """What the bodies of the API share: names, pages, paths, problems."""
 
+import functools
 import json
 import uuid
 from typing import Annotated, Any, Literal, TypeVar
@@ -71,6 +72,14 @@ class PreferHeader(BaseModel):
         alias="Prefer",
         description="`wait=N`: answer when the job has ended, after N seconds (60) at the most.",
     )
+
+    @classmethod
+    @functools.cache
+    def model_json_schema(  # type: ignore[override]
+        cls, *args: Any, **options: Any
+    ) -> dict[str, Any]:
+        """As pydantic makes it, once: flask-openapi3 asks for it at every request."""
+        return super().model_json_schema(*args, **options)
 
 
 class PageQuery(Incoming):

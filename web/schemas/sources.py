@@ -6,16 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from db.setting_kinds import BucketName
+from db.setting_kinds import BucketName, ObjectKey
 from db.sources import SourceView
 from db.states import JobKind, SourceKind, SourceState
 from web.schemas.base import Incoming, Outgoing
 from web.schemas.jobs import JobIn, SourceErrorOut
 
 MAX_SOURCES = 16
-MAX_KEY_CHARS = 1024
 _BUCKET = "Bucket; default: that of the photos."
-Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
 class PrefixIn(Incoming):
@@ -23,14 +21,14 @@ class PrefixIn(Incoming):
 
     kind: Literal["prefix"]
     bucket: BucketName | None = Field(None, description=_BUCKET)
-    prefix: Key = Field(description="What the objects' keys begin with.")
+    prefix: ObjectKey = Field(description="What the objects' keys begin with.")
 
 
 class _FileIn(Incoming):
     """A zip or a manifest: an object, or a file that was uploaded."""
 
     bucket: BucketName | None = Field(None, description=_BUCKET)
-    key: Key | None = Field(None, description="Key of the object.")
+    key: ObjectKey | None = Field(None, description="Key of the object.")
     upload: uuid.UUID | None = Field(
         None, description="In place of `key`: id of the upload that brought the file, and no other."
     )

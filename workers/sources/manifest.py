@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from db.errors import ManifestLineError
 from db.page import ListedEntry, Page
 from db.places import PhotoPlace
-from db.setting_kinds import BucketName
+from db.setting_kinds import BucketName, ObjectKey
 from pipeline.names import MAX_FILE_NAME_CHARS, storable
 from workers.sources.lines import MAX_LINE_BYTES, Line, lines
 from workers.sources.naming import name_flaw
@@ -26,7 +26,7 @@ class ManifestLine(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    key: str = Field(min_length=1, max_length=1024)
+    key: ObjectKey
     bucket: BucketName | None = None
     id: _Name | None = None
     name: _Name | None = None

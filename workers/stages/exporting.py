@@ -17,6 +17,7 @@ from db.exports.queue import (
     keep_export,
     release_export,
 )
+from db.failpoints import Failpoint, reached
 from db.retry import retrying
 from db.session import Session, transaction
 from db.writing import StoredObject
@@ -89,7 +90,9 @@ class _Writing:
         store, key = self.context.store, self.claim.object_key
         # What a worker that died has left here; one that lives still will fail, and begin again.
         store.abort_uploads(self.claim.folder)
+        store.delete([*store.keys(self.claim.folder)])
         stored = store.put(key, self._chunks())
+        reached(Failpoint.EXPORT_STORED)
         try:
             retrying(lambda: self._finish(stored), for_s=self.context.settings.lease_s)
         except LostExportError:

@@ -9,6 +9,7 @@ import structlog
 
 from db.allowed import Places
 from db.errors import SourceCrashedError, UnavailableError
+from db.failpoints import Failpoint, reached
 from db.listing import (
     SourceClaim,
     add_page,
@@ -82,6 +83,7 @@ def _list(context: WorkerContext, claim: SourceClaim) -> None:
         _hand_back(context, claim, delay_s=HAND_BACK_DELAY_S)
         return
     if ended:
+        reached(Failpoint.SOURCE_LISTED)
         _committed(context, lambda session: finish_source(session, claim))
         log.info("source_listed", **ids)
 
@@ -109,6 +111,7 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
         turn_s = turn_s or max(TURN_S, TURN_PREPARATIONS * (time.monotonic() - began))
         if not _added(context, claim, page):
             return False
+        reached(Failpoint.PAGE_ADDED)
         if time.monotonic() - began > turn_s or context.slot.stopping:
             _hand_back(context, claim, delay_s=0)
             return False
