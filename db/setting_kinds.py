@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-
 MAX_KEY_BYTES = 1024
 """Of an object's key, as S3 has it."""
 

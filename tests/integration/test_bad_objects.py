@@ -1,5 +1,6 @@
 """An object that its bucket does not give costs one photo, or one source, and nobody else."""
 
+import hashlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from ledger_kit import Kit
 from source_kit import Lister, at_key, prefix
 from sqlalchemy import text
 
+from db import control
 from db.models import Item
 from db.session import transaction
 from db.settings import Settings
@@ -65,6 +67,11 @@ def run(lister: Lister) -> None:
     context: WorkerContext = lister.context
     for chunk in lister.kit.dispatch():
         process_chunk(context, chunk)
+
+
+def retry(lister: Lister, job_id: uuid.UUID) -> None:
+    with transaction(lister.kit.database) as session:
+        assert control.retry_job(session, lister.kit.tenant_id, job_id) == 1
 
 
 def make_due(lister: Lister) -> None:
@@ -218,3 +225,38 @@ def test_keys_that_have_expired_are_no_fault_of_a_source(lister: Lister, front: 
     front.refused["/file"] = Refused(status=400, code="ExpiredToken")
     lister.list_all()
     assert lister.views(job_id)[0].state is SourceState.QUEUED
+
+
+def test_a_photo_of_a_manifest_is_the_one_that_was_read_first(lister: Lister) -> None:
+    folder = filled(lister, "good.png")
+    cut = image(640, 480)[:600]
+    lister.store.put(f"{folder}bad.png", [cut])
+    job_id = of_lines(lister, *({"key": folder + name} for name in ("good.png", "bad.png")))
+    run(lister)
+    assert ends(lister, job_id)["bad.png"] == ("failed", "image_truncated")
+    lister.store.put(f"{folder}bad.png", [image(64, 64)])
+    retry(lister, job_id)
+    run(lister)
+    assert ends(lister, job_id)["bad.png"] == ("failed", "object_changed")
+    # Submitted again, it is another photo.
+    again = of_lines(lister, {"key": f"{folder}bad.png"})
+    run(lister)
+    assert ends(lister, again) == {"bad.png": ("no_face", None)}
+    hashes = {photo.sha256 for photo in lister.photos().values()}
+    assert {hashlib.sha256(one).digest() for one in (cut, image(64, 64))} < hashes
+
+
+def test_of_no_object_more_is_asked_for_than_a_photo_may_have(lister: Lister, front: Front) -> None:
+    folder = filled(lister, "bad.png")
+    job_id = of_lines(lister, {"key": f"{folder}bad.png"})
+    lister = lister.with_settings(max_upload_bytes=50_000)
+    lister.store.put(f"{folder}bad.png", [image(640, 480)[:600]])
+    run(lister)
+    lister.store.put(f"{folder}bad.png", [b"x" * 60_000])
+    retry(lister, job_id)
+    run(lister)
+    listed(lister, *NAMES)
+    run(lister)
+    asked = {key: spans for key, spans in front.spans.items() if key.endswith(".png")}
+    assert len(asked) == 1 + len(NAMES)
+    assert {span for spans in asked.values() for span in spans} == {"bytes=0-50000"}
