@@ -181,6 +181,13 @@ class SourceRefusedError(SourceError):
     code = "source_refused"
 
 
+class SourceUnreadableError(SourceError):
+    """The bucket answers, and yet does not give the source; it may do so later."""
+
+    code = "source_unreadable"
+    permanent = False
+
+
 class SourceCrashedError(SourceError):
     """Listing the source failed in a way that nobody foresaw."""
 

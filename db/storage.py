@@ -146,6 +146,7 @@ class ObjectStore:
 
         It must take one of ours and give it back, and answer for `bucket`, be it with a refusal.
         """
+        self.ping()  # Some servers make a bucket of any that something is put into.
         self._objects.put(_PROBE_KEY, b"ok")
         try:
             self._objects.get(_PROBE_KEY, bucket=None, etag=None, span=None)

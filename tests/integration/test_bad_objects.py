@@ -220,6 +220,40 @@ def test_a_source_that_the_bucket_refuses_for_good_fails_with_its_own_code(
     assert view.error_detail == "the bucket refuses to give the object: KeyTooLongError"
 
 
+def make_sources_due(lister: Lister) -> None:
+    lister.execute("UPDATE source SET due_at = now() WHERE state = 'queued'")
+
+
+def test_a_source_that_is_never_given_ends_with_its_own_code(lister: Lister, front: Front) -> None:
+    folder = filled(lister, *NAMES)
+    lines = "\n".join(json.dumps({"key": folder + name}) for name in NAMES)
+    job_id = lister.job(at_key(SourceKind.MANIFEST, lister.file(lines.encode())))
+    front.refused["/file"] = INTERNAL
+    for _ in range(lister.settings.max_attempts - 1):
+        lister.list_all()
+        assert lister.views(job_id)[0].state is SourceState.QUEUED
+        make_sources_due(lister)
+    lister.list_all()
+    (view,) = lister.views(job_id)
+    assert (view.state, view.error_code) == (SourceState.FAILED, "source_unreadable")
+    assert lister.kit.view(job_id).state is JobState.FAILED
+
+
+def test_a_source_in_a_bucket_that_is_away_waits_for_as_long_as_it_is(
+    lister: Lister, front: Front
+) -> None:
+    job_id = lister.job(prefix(filled(lister, *NAMES)))
+    front.refused[EVERYTHING] = INTERNAL
+    for _ in range(lister.settings.max_attempts + 1):
+        make_sources_due(lister)
+        lister.list_all()
+    assert lister.views(job_id)[0].state is SourceState.QUEUED
+    front.refused.clear()
+    make_sources_due(lister)
+    lister.list_all()
+    assert len(lister.items(job_id)) == len(NAMES)
+
+
 def test_keys_that_have_expired_are_no_fault_of_a_source(lister: Lister, front: Front) -> None:
     job_id = lister.job(at_key(SourceKind.MANIFEST, lister.file(b"{}")))
     front.refused["/file"] = Refused(status=400, code="ExpiredToken")

@@ -5,10 +5,9 @@ It runs in a thread of its own, ahead of who computes, so a bucket far away cost
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from db.errors import (
     ObjectChangedError,
@@ -16,7 +15,6 @@ from db.errors import (
     ObjectMissingError,
     ObjectRefusedError,
     ObjectUnreadableError,
-    StorageUnavailableError,
 )
 from db.extracting import begin_extracting
 from db.extractions import load_extractions
@@ -29,9 +27,9 @@ from pipeline.archives.ranges import EntryRange, plan_ranges
 from pipeline.archives.reading import read_entries
 from pipeline.errors import EmptyFileError, FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import PhotoFaces
+from workers.asking import asked
 from workers.context import WorkerContext
 
-Answer = TypeVar("Answer")
 AT_ONCE = 4
 """Requests for photos, each for one, that are under way together."""
 FIRST_GROUP = 2
@@ -188,31 +186,14 @@ def _unpacked(
 
 
 def _span(context: WorkerContext, place: PhotoPlace, span: tuple[int, int]) -> bytes:
-    """A part of an object; raises `ObjectUnreadableError` where that alone cannot be read.
-
-    That is so where the store did its work for others before the object was asked for again and
-    again, and does it afterwards. Else the store is away, which is no fault of the photo's.
-    """
-
-    def get() -> bytes:
-        return context.store.get(place.object_key, bucket=place.bucket, etag=place.etag, span=span)
-
-    try:
-        return get()
-    except StorageUnavailableError:
-        _patiently(context, lambda: context.store.prove(place.bucket))
-    try:
-        return _patiently(context, get)
-    except StorageUnavailableError as exc:
-        _patiently(context, lambda: context.store.prove(place.bucket))
-        raise ObjectUnreadableError(
-            "the bucket answers, and yet fails to give this object; try again when it can be read"
-        ) from exc
-
-
-def _patiently(context: WorkerContext, ask: Callable[[], Answer]) -> Answer:
-    # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
-    return retrying(ask, for_s=context.settings.lease_s / 4)
+    """A part of an object; raises what `asked` raises."""
+    return asked(
+        context,
+        place.bucket,
+        lambda: context.store.get(
+            place.object_key, bucket=place.bucket, etag=place.etag, span=span
+        ),
+    )
 
 
 def _read(claim: Claim, data: bytes) -> Fetched:
