@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Update, func, select, text, update
 from sqlalchemy.orm import Session
 
 from db import nudge
-from db.errors import JobNotFoundError, SourceEmptyError
+from db.errors import JobNotFoundError, SourceEmptyError, SourceMissingError
 from db.failpoints import Failpoint, reached
-from db.jobs import lock_job
+from db.jobs import is_kept, lock_job
 from db.models import Item, Job, Source
 from db.page import ListedEntry, Page, insert_page
 from db.progress import finish_if_complete
@@ -132,10 +132,13 @@ def photos_of_job(
 ) -> list[tuple[int, ListedEntry]]:
     """Photos of the source's other job, those of items behind `after`, with the items' ids.
 
-    An item whose photo was deleted is left out.
+    An item whose photo was deleted is left out. Raises `SourceMissingError` where the other job is
+    deleted, or about to be.
     """
     query = (
-        select(Item.id, Item.photo_id, Item.name, Item.client_id, Item.source_key)
+        select(
+            Item.id, Item.photo_id, Item.name, Item.client_id, Item.source_key, Item.source_bucket
+        )
         .where(
             Item.tenant_id == claim.tenant_id,
             Item.job_id == claim.from_job_id,
@@ -145,6 +148,11 @@ def photos_of_job(
         .order_by(Item.id)
         .limit(limit)
     )
+    rows = session.execute(query).all()
+    # Asked last: a job that is kept now had all of its items when they were read.
+    kept = select(Job.id).where(Job.id == claim.from_job_id, is_kept())
+    if session.scalars(kept).one_or_none() is None:
+        raise SourceMissingError("the other job was deleted before all of its photos were listed")
     return [
         (
             row.id,
@@ -152,10 +160,11 @@ def photos_of_job(
                 name=row.name,
                 client_id=row.client_id,
                 source_key=row.source_key,
+                source_bucket=row.source_bucket,
                 photo_id=row.photo_id,
             ),
         )
-        for row in session.execute(query)
+        for row in rows
     ]
 
 

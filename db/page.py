@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db import nudge
 from db.errors import DuplicateItemError
 from db.ids import new_id
-from db.models import Item, Job, Photo, Source
+from db.models import Item, Job, Photo
 from db.places import PhotoPlace
 from db.states import JobPriority
 
@@ -23,6 +23,8 @@ class ListedEntry:
     name: str
     client_id: str | None
     source_key: str | None = None
+    source_bucket: str | None = None
+    """Of the object that has this key; None where the source is ours."""
     photo: PhotoPlace | None = None
     """Where it lies; nobody has read it yet."""
     photo_id: uuid.UUID | None = None
@@ -38,6 +40,7 @@ class ListedEntry:
             name=self.name,
             client_id=client_id,
             source_key=self.source_key,
+            source_bucket=self.source_bucket,
             error_code=code,
             error_detail=detail,
         )
@@ -164,12 +167,11 @@ def _photos_by_hash(
     return {row.sha256: row.id for row in session.execute(query) if row.sha256 is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
+class _Taken(NamedTuple):
     """What the job has under a client's id."""
 
     photo_id: uuid.UUID | None
-    bucket: str | None
+    source_bucket: str | None
     source_key: str | None
 
 
@@ -185,8 +187,7 @@ def _new_entries(
         elif not _same(one, taken[one.client_id]):
             new.append(_without_id(one))
         if one.client_id is not None:
-            bucket = one.photo.bucket if one.photo else None
-            now = _Taken(photo_id=one.photo_id, bucket=bucket, source_key=one.source_key)
+            now = _Taken(one.photo_id, one.source_bucket, one.source_key)
             taken.setdefault(one.client_id, now)
     return new
 
@@ -197,12 +198,12 @@ def _taken(
     """What the job has under the entries' ids; it is locked, so nobody adds any meanwhile."""
     wanted = [one.client_id for one in entries if one.client_id is not None]
     rows = session.execute(
-        select(Item.client_id, Item.photo_id, Item.source_key, Source.bucket)
-        .outerjoin(Source, Source.id == Item.source_id)
-        .where(Item.job_id == job_id, Item.client_id.in_(wanted))
+        select(Item.client_id, Item.photo_id, Item.source_bucket, Item.source_key).where(
+            Item.job_id == job_id, Item.client_id.in_(wanted)
+        )
     )
     return {
-        row.client_id: _Taken(photo_id=row.photo_id, bucket=row.bucket, source_key=row.source_key)
+        row.client_id: _Taken(row.photo_id, row.source_bucket, row.source_key)
         for row in rows
         if row.client_id is not None
     }
@@ -212,8 +213,7 @@ def _same(entry: ListedEntry, taken: _Taken) -> bool:
     """Whether what the job has is this very photo: the source was named twice."""
     if entry.photo_id is not None and entry.photo_id == taken.photo_id:
         return True
-    bucket = entry.photo.bucket if entry.photo else None
-    return bucket is not None and (bucket, entry.source_key) == (taken.bucket, taken.source_key)
+    return entry.source_bucket is not None and (entry.source_bucket, entry.source_key) == taken[1:]
 
 
 def _without_id(entry: ListedEntry) -> ListedEntry:
@@ -274,19 +274,20 @@ def _insert_photos(
 
 _INSERT_ITEMS = text("""
     INSERT INTO item (tenant_id, job_id, source_id, subject_id, photo_id, name, client_id,
-                      source_key, error_code, error_detail, state, finished_at, fence, attempt)
+                      source_key, source_bucket, error_code, error_detail, state, finished_at,
+                      fence, attempt)
     SELECT :tenant_id, :job_id, :source_id, :subject_id, photo_id, name, client_id,
-           source_key, error_code, error_detail,
+           source_key, source_bucket, error_code, error_detail,
            CASE WHEN error_code IS NULL THEN 'queued' ELSE 'failed' END,
            CASE WHEN error_code IS NULL THEN NULL ELSE now() END, 0, 0
-    FROM unnest(CAST(:photos AS uuid[]), :names, :client_ids, :keys, :codes, :details)
-         WITH ORDINALITY
-         AS listed (photo_id, name, client_id, source_key, error_code, error_detail, n)
+    FROM unnest(CAST(:photos AS uuid[]), :names, :client_ids, :keys, :buckets, :codes, :details)
+         WITH ORDINALITY AS listed (photo_id, name, client_id, source_key, source_bucket,
+                                    error_code, error_detail, n)
     ORDER BY n
 """).bindparams(
     bindparam("source_id", type_=Uuid),
     bindparam("subject_id", type_=Uuid),
-    *_arrays("photos", "names", "client_ids", "keys", "codes", "details", kind=Text),
+    *_arrays("photos", "names", "client_ids", "keys", "buckets", "codes", "details", kind=Text),
 )
 
 
@@ -304,6 +305,7 @@ def _insert_items(
         "names": [one.name for one in entries],
         "client_ids": [one.client_id for one in entries],
         "keys": [one.source_key for one in entries],
+        "buckets": [one.source_bucket for one in entries],
         "codes": [one.error_code for one in entries],
         "details": [one.error_detail for one in entries],
     }

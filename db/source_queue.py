@@ -1,9 +1,8 @@
-"""The queue of sources to be listed: dispatch, and what the reconciler puts right."""
+"""The queue of sources to be listed: what the reconciler puts right in it."""
 
 import uuid
-from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, BindParameter, Text, bindparam, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.errors import JobNotFoundError, SourceLostError
@@ -13,34 +12,6 @@ from db.source_ends import end_source
 from db.states import SourceState
 
 _WAITING = "state = 'queued' AND dispatched_at IS NOT NULL"
-
-
-def _ids(name: str) -> BindParameter[Sequence[str]]:
-    return bindparam(name, type_=ARRAY(Text))
-
-
-_DISPATCH = text(f"""
-    WITH room AS (
-        SELECT :room - count(*) AS n FROM source WHERE ({_WAITING}) OR state = 'running'
-    ), due AS (
-        SELECT source.id
-        FROM source
-        JOIN job ON job.id = source.job_id
-        WHERE source.state = 'queued' AND source.dispatched_at IS NULL AND source.due_at <= now()
-          AND job.state IN ('queued', 'running')
-          AND job.paused_at IS NULL AND job.cancel_requested_at IS NULL
-        ORDER BY job.priority, source.due_at, source.id
-        LIMIT (SELECT greatest(n, 0) FROM room)
-        FOR UPDATE OF source SKIP LOCKED
-    )
-    UPDATE source SET dispatched_at = clock_timestamp()
-    FROM due WHERE source.id = due.id
-    RETURNING source.id
-""")  # noqa: S608 - put together from constants.
-_UNSEND = text("""
-    UPDATE source SET dispatched_at = NULL
-    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'queued'
-""").bindparams(_ids("ids"))
 _REQUEUE_EXPIRED = text("""
     WITH expired AS (
         SELECT id FROM source
@@ -71,19 +42,6 @@ _RESEND = text(f"""
     FROM stale WHERE source.id = stale.id
     RETURNING source.id
 """)  # noqa: S608 - likewise.
-
-
-def dispatch_sources(session: Session, *, in_flight: int) -> list[uuid.UUID]:
-    """Marks due sources as sent, so that at most `in_flight` wait or run; returns their ids.
-
-    The caller commits, then sends. Those of a job that is paused or is being cancelled wait.
-    """
-    return list(session.scalars(_DISPATCH, {"room": in_flight}))
-
-
-def unsend_sources(session: Session, source_ids: Sequence[uuid.UUID]) -> None:
-    """Makes sources due again whose message could not be sent."""
-    session.execute(_UNSEND, {"ids": [str(one) for one in source_ids]})
 
 
 def requeue_expired_sources(session: Session, *, max_attempts: int) -> int:

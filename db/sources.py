@@ -11,8 +11,14 @@ from sqlalchemy.orm import Session
 
 from db import nudge
 from db.accept import check_who, lock_open_job
-from db.errors import JobNotFoundError, JobUnfinishedError, UploadNotFoundError
+from db.errors import (
+    JobNotFoundError,
+    JobUnfinishedError,
+    SubjectNotAllowedError,
+    UploadNotFoundError,
+)
 from db.ids import new_id
+from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
 from db.uploads import hold_upload
@@ -60,17 +66,30 @@ class SourceView:
     finished_at: dt.datetime | None
 
 
-def add_source(session: Session, tenant_id: int, job_id: uuid.UUID, new: NewSource) -> uuid.UUID:
+def add_source(
+    session: Session,
+    tenant_id: int,
+    job_id: uuid.UUID,
+    new: NewSource,
+    *,
+    subject_id: uuid.UUID | None = None,
+) -> uuid.UUID:
     """Adds a source to an open job, to be listed soon; returns its id.
 
     One that the job has already is not added again: an archive of the same bytes, or whatever is
-    still to be listed.
+    still to be listed. Nor is a file that was sent to us, once more.
     Raises `JobNotFoundError`, for the other job of a source too, `JobSealedError`;
+    `SubjectNotAllowedError` where a `subject_id` is named that is not the job's own,
     `SubjectRequiredError` where photos are to be enrolled and the job names nobody;
     `JobUnfinishedError` where the other job has not ended, `UploadNotFoundError`.
     """
     job = lock_open_job(session, tenant_id, job_id)
     # A source enrols all of its photos for the job's subject.
+    if subject_id not in {None, job.subject_id}:
+        raise SubjectNotAllowedError(
+            "photos of a zip are enrolled for the subject that the job itself names; leave it out "
+            "here, and name it in the job"
+        )
     check_who(job, [None])
     if new.upload_id is not None:
         hold_upload(session, tenant_id, new.upload_id)
@@ -116,7 +135,10 @@ def _known_source(session: Session, job: Job, new: NewSource) -> uuid.UUID | Non
             Source.object_key.is_not_distinct_from(new.object_key),
             Source.from_job_id.is_not_distinct_from(new.from_job_id),
             Source.archive_id.is_(None),
-            Source.state.in_(OPEN_SOURCE_STATES),
+            # A file that was sent to us is the same for good; what lies elsewhere may change.
+            Source.state != SourceState.FAILED
+            if new.upload_id is not None
+            else Source.state.in_(OPEN_SOURCE_STATES),
         )
     else:
         # Without a hash, only the very same upload is known to be the same.
@@ -188,7 +210,7 @@ def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.U
 
 
 def _require_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
-    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id)
+    query = select(Job).where(Job.tenant_id == tenant_id, Job.id == job_id, is_kept())
     if (job := session.scalars(query).one_or_none()) is None:
         raise JobNotFoundError("there is no such job")
     return job

@@ -38,13 +38,18 @@ def add_arrived(
     job_id: uuid.UUID,
     arrived: Received,
     photos: Sequence[NewItem],
+    *,
+    subject_id: uuid.UUID | None = None,
 ) -> None:
-    """Adds what a request has brought to a job: its `photos`, and its archives as sources."""
+    """Adds what a request has brought to a job: its `photos`, and its archives as sources.
+
+    `subject_id` is whom the request itself names.
+    """
     if photos:
         accept.add_items(session, services.tenant_id, job_id, photos)
     for archive in arrived.archives:
         new = NewSource(kind=SourceKind.ARCHIVE, archive=archive)
-        sources.add_source(session, services.tenant_id, job_id, new)
+        sources.add_source(session, services.tenant_id, job_id, new, subject_id=subject_id)
 
 
 def priority_of(header: PreferHeader, arrived: Received) -> JobPriority:

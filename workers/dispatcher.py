@@ -5,9 +5,8 @@ Several may run at once; each item is sent by one of them.
 
 import sys
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 from celery import Celery
@@ -15,13 +14,12 @@ from kombu.exceptions import OperationalError
 
 from db import nudge
 from db.dispatch import Dispatched, Lane, Room, Turns, dispatch, unsend
+from db.errands import ErrandKind, dispatch_errands, unsend_errands
 from db.errors import UnavailableError
-from db.exports.queue import dispatch_exports, unsend_exports
 from db.failpoints import Failpoint, reached
 from db.nudge import Listener
-from db.session import Database, Session, make_database, transaction
+from db.session import Database, make_database, transaction
 from db.settings import Settings
-from db.source_queue import dispatch_sources, unsend_sources
 from workers.celery_app import make_celery, send_chunk, send_export, send_source
 from workers.loop import StopSignal, run_with_settings
 
@@ -35,6 +33,7 @@ GATHER_S = 0.05
 BUSY_GATHER_S = 0.25
 """Likewise while the workers have enough to do: photos that come one by one make whole chunks."""
 TROUBLE_S = 0.5
+_SEND = {ErrandKind.SOURCE: send_source, ErrandKind.EXPORT: send_export}
 URGENT_CHUNK_ITEMS = 4
 URGENT_ITEMS = 8
 """For each process: it does them before the dispatcher looks again, or nearly so."""
@@ -71,6 +70,8 @@ class Dispatcher:
         self._rooms = rooms(settings)
         self._pace = Pace(self._rooms)
         self._turns: Turns = {}
+        self._served = 0
+        """The tenant of the errand that was sent last."""
         self._database = database
         self._celery = celery
 
@@ -79,7 +80,8 @@ class Dispatcher:
 
         Raises `UnavailableError`. Where Redis is away, the items that were not sent stay due.
         """
-        sources = self._send_sources()
+        # Photos come of listings, so those go first.
+        errands = self._send_errands()
         with transaction(self._database) as session:
             found = dispatch(session, self._rooms, self._turns)
         self.pause_s = self._pace.pause_s(found)
@@ -94,33 +96,22 @@ class Dispatcher:
                 self._take_back([item_id for one in unsent for item_id in one.item_ids])
                 raise QueueUnavailableError("the queue does not answer") from exc
             reached(Failpoint.CHUNK_PUBLISHED)
-        return len(found.chunks) + sources + self._send_exports()
+        return len(found.chunks) + errands
 
-    def _send_sources(self) -> int:
-        """Sends sources to be listed: photos come of them, so they go before photos."""
-        return self._send_others(dispatch_sources, send_source, unsend_sources)
-
-    def _send_exports(self) -> int:
-        """Sends exports to be written."""
-        return self._send_others(dispatch_exports, send_export, unsend_exports)
-
-    def _send_others(
-        self,
-        dispatch_others: Callable[..., list[uuid.UUID]],
-        send: Callable[[Celery, str], None],
-        unsend_others: Callable[[Session, list[uuid.UUID]], None],
-    ) -> int:
-        """Sends what is no photo: half of the workers may be at it, the others do photos."""
+    def _send_errands(self) -> int:
+        """Sends listings and exports: at least half of the workers do photos meanwhile."""
+        # A single worker does them between two chunks.
         in_flight = max(1, self._settings.worker_processes // 2)
         with transaction(self._database) as session:
-            due = dispatch_others(session, in_flight=in_flight)
-        for position, one in enumerate(due):
+            due = dispatch_errands(session, in_flight=in_flight, after=self._served)
+        for position, errand in enumerate(due):
             try:
-                send(self._celery, str(one))
+                _SEND[errand.kind](self._celery, str(errand.id))
             except (OperationalError, OSError) as exc:
                 with transaction(self._database) as session:
-                    unsend_others(session, due[position:])
+                    unsend_errands(session, due[position:])
                 raise QueueUnavailableError("the queue does not answer") from exc
+            self._served = errand.tenant_id
         return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:

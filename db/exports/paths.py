@@ -8,6 +8,8 @@ from db.exports.lines import Line
 SUFFIX = ".xmp"
 ELSEWHERE = "other-names"
 """The folder of sidecars of photos whose names are no paths that we would write to."""
+_IN_NO_ID = "\0"
+"""The database takes no text with it, and a path with it is made of a hash."""
 MAX_PART_BYTES, MAX_PATH_BYTES = 255, 1024
 # Control characters, what Windows takes for a separator or a drive, and text without a spelling.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\\\\:\u2028\u2029\ud800-\udfff]")
@@ -18,22 +20,31 @@ class SidecarPaths:
 
     def __init__(self) -> None:
         self._unnamed: set[str] = set()
+        self._has_ids = False
 
     def path(self, line: Line) -> str:
         """`<client id>.xmp`, where the id is a plain relative path; else one made of its hash.
 
-        Ids are their job's alone. Photos that were sent without one have their file's name, of
-        which a job may have several: the second gets a number.
+        Ids are their job's alone, and too many to remember. Photos that were sent without one have
+        their file's name, of which a job may have several: the second gets a number. Once there
+        are ids such a photo gets a path that no id has, and so does an id that is like the name of
+        a photo before it.
         """
         client_id = line["client_id"]
-        if client_id is not None:
-            return _path_of(client_id)
-        name, number = line["name"], 1
-        while name in self._unnamed:
+        if client_id is None:
+            return _path_of(self._numbered(line["name"]))
+        self._has_ids = True
+        return _path_of(client_id + _IN_NO_ID if client_id in self._unnamed else client_id)
+
+    def _numbered(self, name: str) -> str:
+        if self._has_ids:
+            name = _IN_NO_ID + name
+        numbered, number = name, 1
+        while numbered in self._unnamed:
             number += 1
-            name = f"{line['name']} ({number})"
-        self._unnamed.add(name)
-        return _path_of(name)
+            numbered = f"{name} ({number})"
+        self._unnamed.add(numbered)
+        return numbered
 
 
 def elsewhere(name: str) -> str:

@@ -2,11 +2,10 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, bindparam, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db import nudge
@@ -195,23 +194,6 @@ def _must_hold(session: Session, statement: Any, claim: ExportClaim, **values: o
 
 
 _SENT = "state = 'queued' AND dispatched_at IS NOT NULL"
-_DISPATCH = text(f"""
-    WITH room AS (
-        SELECT :in_flight - count(*) AS n FROM export WHERE ({_SENT}) OR state = 'running'
-    ), due AS (
-        SELECT id FROM export
-        WHERE state = 'queued' AND dispatched_at IS NULL AND due_at <= now()
-        ORDER BY due_at, id
-        LIMIT (SELECT greatest(n, 0) FROM room)
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE export SET dispatched_at = clock_timestamp() FROM due WHERE export.id = due.id
-    RETURNING export.id
-""")  # noqa: S608 - put together from constants.
-_UNSEND = text("""
-    UPDATE export SET dispatched_at = NULL
-    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'queued'
-""").bindparams(bindparam("ids", type_=ARRAY(Text)))
 _RESEND = text(f"""
     UPDATE export SET dispatched_at = NULL
     WHERE {_SENT} AND dispatched_at < now() - make_interval(secs => :after_s)
@@ -226,19 +208,6 @@ _SET_ASIDE = text("""
         error_detail = 'the worker that wrote it died too often; ask for it again'
     WHERE state = 'running' AND lease_until < now() AND attempt >= :max_attempts
 """)
-
-
-def dispatch_exports(session: Session, *, in_flight: int) -> list[uuid.UUID]:
-    """Marks due exports as sent, so that at most `in_flight` wait or run; returns their ids.
-
-    The caller commits, then sends.
-    """
-    return list(session.scalars(_DISPATCH, {"in_flight": in_flight}))
-
-
-def unsend_exports(session: Session, export_ids: Sequence[uuid.UUID]) -> None:
-    """Makes exports due again whose message could not be sent."""
-    session.execute(_UNSEND, {"ids": [str(one) for one in export_ids]})
 
 
 def resend_stale_exports(session: Session, *, after_s: float) -> int:

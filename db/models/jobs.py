@@ -218,6 +218,8 @@ class Item(Base):
     source_id: Mapped[uuid.UUID | None]
     source_key: Mapped[str | None]
     """The key of the object that the source named; None where it named none."""
+    source_bucket: Mapped[str | None]
+    """Its bucket: with the key it tells whether a source that is listed again names the same."""
     name: Mapped[str]
     """The file's name as the client gave it."""
     client_id: Mapped[str | None]

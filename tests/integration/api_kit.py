@@ -11,11 +11,12 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from db.dispatch import Lane, Room, dispatch
+from db.errands import ErrandKind, dispatch_errands
 from db.session import transaction
 from db.settings import Settings
-from db.source_queue import dispatch_sources
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.exporting import write_export
 from workers.stages.listing import list_source
 
 Photo = tuple[str, bytes]
@@ -115,9 +116,10 @@ class BackgroundWorker:
     def _work(self) -> None:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
-                sources = dispatch_sources(session, in_flight=4)
+                errands = dispatch_errands(session, in_flight=4)
                 found = dispatch(session, dict.fromkeys(Lane, ROOM), {})
-            for source_id in sources:
-                list_source(self._context, source_id)
+            for one in errands:
+                do = list_source if one.kind is ErrandKind.SOURCE else write_export
+                do(self._context, one.id)
             for chunk in found.chunks:
                 process_chunk(self._context, chunk.item_ids)

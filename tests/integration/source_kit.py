@@ -10,10 +10,10 @@ from ledger_kit import MAX_ATTEMPTS, Kit
 from sqlalchemy import select, text
 
 from db import jobs, listing, sources
+from db.errands import dispatch_errands
 from db.models import Item, Photo
 from db.session import transaction
 from db.settings import Settings
-from db.source_queue import dispatch_sources
 from db.sources import NewSource, SourceView
 from db.states import SourceKind
 from db.storage import ObjectStore
@@ -71,7 +71,7 @@ class Lister:
 
     def due(self) -> list[uuid.UUID]:
         with transaction(self.kit.database) as session:
-            return dispatch_sources(session, in_flight=100)
+            return [one.id for one in dispatch_errands(session, in_flight=100)]
 
     def claim(self, source_id: uuid.UUID, lease_s: float = 60) -> listing.SourceClaim | None:
         with transaction(self.kit.database) as session:

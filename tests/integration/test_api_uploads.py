@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -234,6 +235,22 @@ def test_a_zip_or_a_manifest_that_was_sent_to_the_bucket_is_a_source(
     Reconciler(settings, local.database, store).reconcile()
     kept = [f"{upload['id']}/0"] if kind == "archive" else []
     assert list(store.keys(f"{upload['id']}/")) == kept
+
+
+def test_a_manifest_that_was_sent_is_one_source_however_often_it_is_added(
+    api: Api, worker: BackgroundWorker
+) -> None:
+    data = b'{"key": "sources/local/a.jpg"}'
+    upload = begin(api, [data], kind="manifest")
+    assert send(upload["files"][0], data) == 204
+    job = open_job(api)
+    source = {"kind": "manifest", "upload": upload["id"]}
+    for _ in range(2):
+        assert api.post(f"/v1/jobs/{job}/sources", json=source).status_code == 202
+        while api.get(f"/v1/jobs/{job}").json["counts"]["total"] == 0:
+            time.sleep(0.05)
+    (one,) = api.get(f"/v1/jobs/{job}/sources").json["sources"]
+    assert one["photos"] == 1
 
 
 def test_two_zips_that_were_sent_to_the_bucket_are_two_sources(

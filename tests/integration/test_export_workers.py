@@ -23,7 +23,8 @@ from sqlalchemy import text
 from stack_kit import until
 
 from cli.stack.app_parts import settings_environ
-from db.exports.queue import LostExportError, dispatch_exports, finish_export, keep_export
+from db.errands import dispatch_errands
+from db.exports.queue import LostExportError, finish_export, keep_export
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -75,7 +76,7 @@ def reconciled(context: WorkerContext) -> None:
 
 def due(context: WorkerContext, *, in_flight: int = 1) -> list[uuid.UUID]:
     with transaction(context.database) as session:
-        return dispatch_exports(session, in_flight=in_flight)
+        return [one.id for one in dispatch_errands(session, in_flight=in_flight)]
 
 
 def lease_ends(context: WorkerContext) -> None:

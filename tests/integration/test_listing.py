@@ -15,7 +15,6 @@ from db.models import Item, Source
 from db.page import ListedEntry, Page
 from db.places import PhotoPlace
 from db.session import transaction
-from db.source_queue import dispatch_sources
 from db.states import ItemState, JobKind, JobState, SourceState
 from db.storage import ObjectStore
 from workers.board import Board
@@ -286,18 +285,6 @@ def test_a_source_that_was_sent_and_never_claimed_is_sent_again(
     lister.execute("UPDATE source SET dispatched_at = now() - interval '1 h'")
     reconciler.reconcile()
     assert lister.due() == [source_id]
-
-
-def test_a_bounded_number_of_sources_is_under_way(lister: Lister) -> None:
-    for _ in range(3):
-        lister.job(prefix(lister.folder()))
-
-    def due() -> int:
-        with transaction(lister.kit.database) as session:
-            return len(dispatch_sources(session, in_flight=2))
-
-    assert due() == 2
-    assert due() == 0
 
 
 def test_a_bucket_that_is_away_counts_no_attempt(lister: Lister) -> None:

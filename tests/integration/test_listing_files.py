@@ -3,12 +3,14 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from ledger_kit import done, item, photo_of
 from source_kit import Lister, at_key, zipped
 
-from db import erase
+from db import erase, erase_jobs
+from db.errors import JobNotFoundError
 from db.session import transaction
 from db.sources import NewSource
 from db.states import ItemState, JobState, SourceKind, SourceState
@@ -251,3 +253,60 @@ def test_another_job_that_is_deleted_before_it_is_listed_fails_the_source(lister
         erase.delete_job(session, lister.kit.tenant_id, other)
     lister.list_all()
     assert lister.views(job_id)[0].error_code == "source_missing"
+
+
+def test_another_job_that_is_being_deleted_while_it_is_listed_fails_the_source(
+    lister: Lister, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn_by_turn(monkeypatch)
+    monkeypatch.setattr(erase_jobs, "BATCH_ITEMS", 3)
+    other = finished_job(lister, "a", "b", "c", "d")
+    job_id = lister.job(NewSource(kind=SourceKind.JOB, from_job_id=other))
+    for source_id in lister.due():
+        stage.list_source(lister.context, source_id)
+    with transaction(lister.kit.database) as session:
+        erase_jobs.begin_delete(session, lister.kit.tenant_id, other)
+        erase_jobs.delete_some(session, other)
+    lister.list_all()
+    assert lister.ids(job_id) == ["a", "b"]
+    assert lister.views(job_id)[0].error_code == "source_missing"
+    with pytest.raises(JobNotFoundError):
+        lister.views(other)
+    with pytest.raises(JobNotFoundError):
+        lister.job(NewSource(kind=SourceKind.JOB, from_job_id=other))
+
+
+@pytest.mark.parametrize("bucket", ["facebatch", None])
+def test_a_manifest_that_is_added_again_brings_what_is_new(
+    lister: Lister, bucket: str | None
+) -> None:
+    folder = lister.folder()
+    told = [{"key": f"{folder}{name}", "id": name, "bucket": "facebatch"} for name in "abc"]
+    job_id = lister.kit.job(seal=False)
+    for some in (told[:2], told):
+        lister.add(job_id, replace(of_lines(lister, *some), bucket=bucket))
+        lister.list_all()
+    # One of the photos has turned out to be another's bytes since.
+    lister.execute("UPDATE item SET photo_id = NULL WHERE name = 'a'")
+    lister.add(job_id, of_lines(lister, *told))
+    lister.list_all()
+    assert [(one.client_id, one.error_code) for one in lister.items(job_id)] == [
+        ("a", None),
+        ("b", None),
+        ("c", None),
+    ]
+
+
+@pytest.mark.parametrize("page_lines", [1, 1000])
+def test_a_line_that_comes_twice_is_one_photo_and_its_id_no_other_photos(
+    lister: Lister, monkeypatch: pytest.MonkeyPatch, page_lines: int
+) -> None:
+    monkeypatch.setattr(manifest, "PAGE_LINES", page_lines)
+    folder = lister.folder()
+    keys = [f"{folder}{name}" for name in ("a", "a", "b")]
+    job_id = lister.job(of_lines(lister, *({"key": key, "id": "one"} for key in keys)))
+    lister.list_all()
+    assert [(one.client_id, one.error_code) for one in lister.items(job_id)] == [
+        ("one", None),
+        (None, "duplicate_item"),
+    ]

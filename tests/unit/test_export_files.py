@@ -87,6 +87,21 @@ def test_photos_without_ids_get_a_path_each() -> None:
     assert made[:3] == ["a.xmp", "a (2).xmp", "b.xmp"]
 
 
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["a", "b", "a (2)", "a:"]))))
+def test_photos_with_and_without_ids_get_different_paths(shown: list[tuple[bool, str]]) -> None:
+    ids = dict.fromkeys(name for has_id, name in shown if has_id)
+    order = [one for n, one in enumerate(shown) if not one[0] or one not in shown[:n]]
+    paths = SidecarPaths()
+    made = [paths.path(photo(name if has_id else None, name=name)) for has_id, name in order]
+    assert len(set(made)) == len(order) == len(ids) + sum(not has_id for has_id, _ in shown)
+
+
+def test_an_id_keeps_its_path_where_only_photos_behind_it_are_called_so() -> None:
+    paths = SidecarPaths()
+    assert paths.path(photo("a")) == "a.xmp"
+    assert paths.path(photo(None, name="a")).startswith("other-names/")
+
+
 # ---------------------------------------------------------------- sidecars in a folder
 
 

@@ -117,7 +117,7 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             for photo in arrived.photos
         ]
         with transaction(here.database) as session:
-            add_arrived(session, here, path.job_id, arrived, photos)
+            add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
             arrived.settle(session)
     return answer(AddedOut(accepted=len(photos), missing=[]))
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from db.exports.queue import ExportView
 from db.states import ExportFormat, ExportState
-from web.schemas.base import Incoming, JobPath, Outgoing
+from web.schemas.base import Incoming, JobPath, JsonBody, Outgoing
 from web.schemas.results import ItemErrorOut
 
 LINK_S = 3600
@@ -29,7 +29,7 @@ class ExportQuery(Incoming):
     )
 
 
-class ExportIn(Incoming):
+class ExportIn(JsonBody):
     """An export to be written into the bucket."""
 
     format: ExportFormat = Field(

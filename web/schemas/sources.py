@@ -9,7 +9,7 @@ from pydantic import Field, RootModel, model_validator
 from db.setting_kinds import BucketName, ObjectKey
 from db.sources import SourceView
 from db.states import JobKind, SourceKind, SourceState
-from web.schemas.base import Incoming, Outgoing
+from web.schemas.base import Incoming, JsonBody, Outgoing
 from web.schemas.jobs import JobIn, SourceErrorOut
 
 MAX_SOURCES = 16
@@ -79,7 +79,7 @@ class SourcedJobIn(JobIn):
     )
 
 
-class RematchIn(JobIn):
+class RematchIn(JobIn, JsonBody):
     """What is to be identified in the photos of another job."""
 
     kind: Literal[JobKind.IDENTIFY] = JobKind.IDENTIFY

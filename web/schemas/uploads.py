@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import FailFast, Field, model_validator
 
-from web.schemas.base import MAX_KNOWN, Incoming, Outgoing
+from web.schemas.base import MAX_KNOWN, Incoming, JsonBody, Outgoing
 
 
 class UploadKind(enum.StrEnum):
@@ -29,7 +29,7 @@ class UploadFileIn(Incoming):
     )
 
 
-class UploadIn(Incoming):
+class UploadIn(JsonBody):
     """Files that are to be uploaded: photos, or one zip or manifest."""
 
     kind: UploadKind = Field(

@@ -71,6 +71,7 @@ def _entry(reading: Reading, item: ArchiveItem, *, etag: str) -> ListedEntry:
         name=item.label,
         client_id=item.label,
         source_key=None if bucket is None else reading.key,
+        source_bucket=bucket,
     )
     if item.error is not None:
         return entry.failed(item.error.code, str(item.error), client_id=item.label)

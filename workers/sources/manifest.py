@@ -82,6 +82,7 @@ def _entry(reading: Reading, line: Line) -> ListedEntry:
         name=told.name or client_id,
         client_id=client_id,
         source_key=told.key,
+        source_bucket=bucket,
         # Its own answer will tell its version and size: to ask for each would cost as much as to
         # read it.
         photo=PhotoPlace(bucket=bucket, object_key=told.key, etag=None, size_bytes=0, entry=None),

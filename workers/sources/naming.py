@@ -20,6 +20,7 @@ def entry_of(path: str, photo: PhotoPlace, *, max_bytes: int) -> ListedEntry:
         name=name[:MAX_FILE_NAME_CHARS],
         client_id=path,
         source_key=photo.object_key,
+        source_bucket=photo.bucket,
         photo=photo,
     )
     if (flaw := name_flaw(path)) is not None:

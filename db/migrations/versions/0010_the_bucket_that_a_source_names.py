@@ -1,0 +1,17 @@
+"""The bucket of the object that a source named for an item, beside its key."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("item", sa.Column("source_bucket", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("item", "source_bucket")
