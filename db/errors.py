@@ -175,6 +175,19 @@ class SourceDeniedError(SourceError):
     code = "source_denied"
 
 
+class SourceRefusedError(SourceError):
+    """The bucket refuses the source for good, for a reason of the source's own."""
+
+    code = "source_refused"
+
+
+class SourceUnreadableError(SourceError):
+    """The bucket answers, and yet does not give the source; it may do so later."""
+
+    code = "source_unreadable"
+    permanent = False
+
+
 class SourceCrashedError(SourceError):
     """Listing the source failed in a way that nobody foresaw."""
 
@@ -234,6 +247,19 @@ class ObjectDeniedError(FaceBatchError):
     """The bucket does not let us read the object."""
 
     code = "object_denied"
+
+
+class ObjectRefusedError(FaceBatchError):
+    """The bucket refuses the object for good, for a reason of the object's own."""
+
+    code = "object_refused"
+
+
+class ObjectUnreadableError(FaceBatchError):
+    """The bucket answers, and yet does not give this object; it may do so later."""
+
+    code = "object_unreadable"
+    permanent = False
 
 
 class KeyUnusableError(PhotoError):

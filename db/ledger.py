@@ -174,7 +174,7 @@ _EXTEND = text(f"""
 """).bindparams(_ids("ids"), _ids("fences"))  # noqa: S608 - put together from constants.
 _RELEASE = text(f"""
     UPDATE item
-    SET state = 'queued', attempt = attempt - 1, lease_until = NULL, dispatched_at = NULL,
+    SET state = 'queued', attempt = attempt - :taken_back, lease_until = NULL, dispatched_at = NULL,
         due_at = clock_timestamp() + make_interval(secs => :delay_s)
     {_MINE} RETURNING item.id
 """).bindparams(_ids("ids"), _ids("fences"))  # noqa: S608 - likewise.
@@ -186,9 +186,15 @@ def extend(session: Session, claims: Iterable[Held], *, lease_s: float) -> set[i
     return set(session.scalars(_EXTEND, {**held, "lease_s": lease_s}))
 
 
-def release(session: Session, claims: Iterable[Held], *, delay_s: float) -> set[int]:
-    """Hands items back without counting the attempt; they are due again after `delay_s`."""
-    return set(session.scalars(_RELEASE, {**held_parameters(claims), "delay_s": delay_s}))
+def release(
+    session: Session, claims: Iterable[Held], *, delay_s: float, counted: bool = False
+) -> set[int]:
+    """Hands items back, due again after `delay_s`; without counting the attempt unless `counted`.
+
+    Returns the ids of those that were still held.
+    """
+    how = {"delay_s": delay_s, "taken_back": 0 if counted else 1}
+    return set(session.scalars(_RELEASE, {**held_parameters(claims), **how}))
 
 
 _REQUEUE_EXPIRED = text("""

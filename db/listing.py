@@ -183,12 +183,34 @@ def fail_source(session: Session, claim: SourceClaim, error: FaceBatchError) -> 
         _end(session, claim, job, error)
 
 
+def put_off_source(
+    session: Session, claim: SourceClaim, error: FaceBatchError, *, delay_s: float, attempts: int
+) -> None:
+    """Hands the source back, due again after `delay_s`, or ends it with its last attempt.
+
+    The attempt counts, of which a page begins anew.
+    """
+    if (job := _lock(session, claim)) is None:
+        return
+    attempt = session.scalars(select(Source.attempt).where(Source.id == claim.source_id)).one()
+    if attempt >= attempts:
+        _end(session, claim, job, error)
+    else:
+        _queue(session, claim, attempt=attempt, delay_s=delay_s)
+
+
 def release_source(session: Session, claim: SourceClaim, *, delay_s: float) -> None:
     """Hands the source back without counting the attempt; it is due again after `delay_s`."""
+    _queue(session, claim, attempt=func.greatest(Source.attempt - 1, 0), delay_s=delay_s)
+
+
+def _queue(
+    session: Session, claim: SourceClaim, *, attempt: int | ColumnElement[int], delay_s: float
+) -> None:
     session.execute(
         _mine(claim).values(
             state=SourceState.QUEUED,
-            attempt=func.greatest(Source.attempt - 1, 0),
+            attempt=attempt,
             lease_until=None,
             dispatched_at=None,
             due_at=_in_seconds(delay_s),

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,8 +13,10 @@ from db.errors import (
     ObjectChangedError,
     ObjectDeniedError,
     ObjectMissingError,
+    ObjectRefusedError,
     StorageUnavailableError,
 )
+from db.refusals import refusal
 from db.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10
 """Twice that is less than half a lease: a bucket that hangs must not look like a dead worker."""
+_STATUS = re.compile(r" status code: (\d{3}) ")
+_CODE = re.compile(r"<Code>([^<]*)</Code>")
 
 
 class UnnameableKeyError(ValueError):
@@ -28,7 +33,7 @@ class UnnameableKeyError(ValueError):
 
 
 @contextlib.contextmanager
-def _translated(key: str, *, foreign: bool) -> Iterator[None]:
+def _translated(key: str, *, foreign: bool, reading: bool) -> Iterator[None]:
     """Turns the client's errors into ours, as `db.storage` does with boto's."""
     try:
         yield
@@ -38,14 +43,24 @@ def _translated(key: str, *, foreign: bool) -> Iterator[None]:
         raise ObjectMissingError(f"the object {key} is not in the bucket") from None
     except PreconditionError:
         raise ObjectChangedError(f"the object {key} has changed since it was listed") from None
-    except PermissionDeniedError:
+    except PermissionDeniedError as exc:
+        if reading and (refused := _refusal(exc)):
+            raise refused from None
         if foreign:
             raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from None
         raise StorageUnavailableError("the bucket refused a request") from None
     except BaseError as exc:
+        if reading and (refused := _refusal(exc)):
+            raise refused from None
         raise StorageUnavailableError("the bucket does not answer") from exc
     except ValueError as exc:
         raise UnnameableKeyError("the key has no form that the client can ask for") from exc
+
+
+def _refusal(error: BaseError) -> ObjectRefusedError | None:
+    """What the server has answered, which the client tells in its message alone."""
+    status, code = _STATUS.search(str(error)), _CODE.search(str(error))
+    return refusal(int(status[1]), code[1] if code else None) if status else None
 
 
 class ObjectClient:
@@ -92,7 +107,7 @@ class ObjectClient:
         """As `ObjectStore.get`, and raises `UnnameableKeyError`."""
         if key != key.strip("/"):
             raise UnnameableKeyError("the client would leave out the slash, and read another")
-        with _translated(key, foreign=bucket is not None):
+        with _translated(key, foreign=bucket is not None, reading=True):
             try:
                 found = self._store(bucket).get(
                     key,
@@ -109,7 +124,7 @@ class ObjectClient:
 
     def put(self, key: str, data: bytes) -> None:
         """Writes an object of our bucket, with its checksum; raises `StorageUnavailableError`."""
-        with _translated(key, foreign=False):
+        with _translated(key, foreign=False, reading=False):
             self._store(None).put(key, data, use_multipart=False)
 
     def _store(self, bucket: str | None) -> S3Store:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, BigInteger, Row, any_, literal, select
+from sqlalchemy import ARRAY, BigInteger, Row, any_, func, literal, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -34,7 +34,7 @@ _ITEM = (
     Item.finished_at,
     Item.extraction_id,
     Photo.sha256,
-    Photo.size_bytes,
+    func.nullif(Photo.size_bytes, 0).label("size_bytes"),
     Extraction.taken_at,
     Extraction.width_px,
     Extraction.height_px,

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import ipaddress
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -17,11 +18,14 @@ from db.errors import (
     ObjectChangedError,
     ObjectDeniedError,
     ObjectMissingError,
+    ObjectRefusedError,
     StorageUnavailableError,
 )
 from db.object_client import ObjectClient, UnnameableKeyError
+from db.refusals import refusal
 from db.settings import Settings
 from db.writing import StoredObject, Writer
+from pipeline.errors import FaceBatchError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,12 +50,16 @@ class UploadForm:
     fields: dict[str, str]
 
 
+PROBE_KEY = f"{uuid.UUID(int=0)}/probe"
+"""Of an object that stays once it was written, in a folder that no source may name."""
+
+
 @contextlib.contextmanager
-def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
+def _translated(key: str, *, foreign: bool = False, reading: bool = False) -> Iterator[None]:
     """Turns boto's errors into ours: missing objects are final, most else may pass.
 
     A bucket of ours that denies us something is set up wrongly, and will be put right; one of
-    somebody else's has said its word.
+    somebody else's has said its word. What is refused to who reads stays refused.
     """
     try:
         yield
@@ -63,9 +71,15 @@ def _translated(key: str, *, foreign: bool = False) -> Iterator[None]:
             raise ObjectChangedError(f"the object {key} has changed since it was listed") from exc
         if foreign and code in {"AccessDenied", "403"}:
             raise ObjectDeniedError(f"the bucket does not let us read the object {key}") from exc
+        if reading and (refused := refusal(_status(exc), code)):
+            raise refused from exc
         raise StorageUnavailableError("the bucket refused a request") from exc
     except BotoCoreError as exc:
         raise StorageUnavailableError("the bucket does not answer") from exc
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 class ObjectStore:
@@ -127,6 +141,24 @@ class ObjectStore:
         except ObjectMissingError as exc:
             raise StorageUnavailableError("the bucket does not exist") from exc
 
+    def prove(self, bucket: str | None) -> None:
+        """Raises `StorageUnavailableError` unless the server does its work for other objects.
+
+        It must take one of ours and give it back, and answer for `bucket`, be it with a refusal.
+        """
+        self.ping()  # Some servers make a bucket of any that something is put into.
+        self._objects.put(PROBE_KEY, b"ok")
+        try:
+            self._objects.get(PROBE_KEY, bucket=None, etag=None, span=None)
+        except FaceBatchError as exc:
+            raise StorageUnavailableError("the bucket does not give back what it took") from exc
+        if bucket is not None:
+            with (
+                contextlib.suppress(ObjectMissingError, ObjectDeniedError, ObjectRefusedError),
+                _translated(bucket, foreign=True, reading=True),
+            ):
+                self._client.head_bucket(Bucket=bucket)
+
     def get(
         self,
         key: str,
@@ -139,7 +171,8 @@ class ObjectStore:
 
         In our bucket where none is named. With `etag`, of that very object alone. A span that
         reaches beyond the object's end gives what there is. Raises `ObjectMissingError`,
-        `ObjectChangedError`, `ObjectDeniedError` or `StorageUnavailableError`.
+        `ObjectChangedError`, `ObjectDeniedError`, `ObjectRefusedError` or
+        `StorageUnavailableError`.
         """
         try:
             return self._objects.get(key, bucket=bucket, etag=etag, span=span)
@@ -154,7 +187,7 @@ class ObjectStore:
             wanted["IfMatch"] = etag
         if span is not None:
             wanted["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
-        with _translated(key, foreign=bucket is not None):
+        with _translated(key, foreign=bucket is not None, reading=True):
             try:
                 return self._client.get_object(**wanted)["Body"].read()
             except ClientError as exc:
@@ -164,8 +197,16 @@ class ObjectStore:
 
     def head(self, key: str, *, bucket: str | None = None) -> ListedObject:
         """Size and version of an object; raises what `get` raises."""
-        with _translated(key, foreign=bucket is not None):
-            found = self._client.head_object(Bucket=bucket or self._bucket, Key=key)
+        with _translated(key, foreign=bucket is not None, reading=True):
+            try:
+                found = self._client.head_object(Bucket=bucket or self._bucket, Key=key)
+            except ClientError as exc:
+                if _status(exc) == 400:
+                    # No answer to this request has a body, which alone tells whether the object is
+                    # refused or we are: our keys may have expired.
+                    self._get(key, bucket=bucket, etag=None, span=(0, 1))
+                    raise StorageUnavailableError("the bucket refused a request") from exc
+                raise
         return ListedObject(key=key, etag=found["ETag"], size_bytes=found["ContentLength"])
 
     def page(
@@ -175,9 +216,9 @@ class ObjectStore:
 
         The order is the server's own: S3 goes by bytes, others by folders. Raises
         `ObjectMissingError` where a bucket that is named does not exist, `ObjectDeniedError`,
-        `StorageUnavailableError`.
+        `ObjectRefusedError`, `StorageUnavailableError`.
         """
-        with _translated(prefix, foreign=bucket is not None):
+        with _translated(prefix, foreign=bucket is not None, reading=True):
             found = self._client.list_objects_v2(
                 Bucket=bucket or self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
             )

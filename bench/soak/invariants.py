@@ -10,6 +10,7 @@ from bench.soak.photos import Finding
 from bench.soak.tables import FINAL, ItemRow, JobRow, Tables
 from bench.soak.watch import Rerun
 from db.allowed import SOURCES_FOLDER
+from db.storage import PROBE_KEY
 
 RERUN_LIMIT_S = 90.0
 SHOWN = 3
@@ -210,9 +211,10 @@ def _is_as_expected(row: ItemRow, expected: Finding) -> bool:
 def no_orphans(keys: Iterable[str], tables: Tables) -> Verdict:
     """The bucket holds the photos' objects and no others, and nothing waits to be deleted.
 
-    What lies below the folder of sources is not ours.
+    What lies below the folder of sources is not ours. The object by which workers see whether the
+    bucket works is nobody's, and stays.
     """
-    there = {key for key in keys if not key.startswith(f"{SOURCES_FOLDER}/")}
+    there = {key for key in keys if not key.startswith(f"{SOURCES_FOLDER}/")} - {PROBE_KEY}
     wrong = [f"{key} is in the bucket and no photo's" for key in there - tables.object_keys]
     wrong += [f"{key} is a photo's and not in the bucket" for key in tables.object_keys - there]
     wrong += [f"{key} is still to be deleted" for key in tables.doomed_keys]

@@ -9,13 +9,17 @@ from db.errors import (
     ObjectChangedError,
     ObjectDeniedError,
     ObjectMissingError,
+    ObjectRefusedError,
+    ObjectUnreadableError,
     SourceChangedError,
     SourceDeniedError,
     SourceMissingError,
+    SourceRefusedError,
+    SourceUnreadableError,
 )
 from db.listing import SourceClaim
-from db.retry import retrying
 from db.storage import ListedObject
+from workers.asking import asked
 from workers.context import WorkerContext
 
 T = TypeVar("T")
@@ -63,15 +67,16 @@ class Reading:
 
     def asked(self, ask: Callable[[], T]) -> T:
         """What `ask` returns, once the store answers."""
-        return retrying(lambda: self._once(ask), for_s=self.context.settings.lease_s / 4)
-
-    def _once(self, ask: Callable[[], T]) -> T:
         try:
-            return ask()
+            return asked(self.context, self.bucket, ask)
         except ObjectMissingError as exc:
             raise SourceMissingError("there is no such bucket, or nothing under this key") from exc
         except ObjectDeniedError as exc:
             raise SourceDeniedError("the bucket does not let us read the source") from exc
+        except ObjectUnreadableError as exc:
+            raise SourceUnreadableError(str(exc)) from exc
+        except ObjectRefusedError as exc:
+            raise SourceRefusedError(str(exc)) from exc
         except ObjectChangedError as exc:
             raise _changed() from exc
 

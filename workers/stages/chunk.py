@@ -8,11 +8,11 @@ import structlog
 
 from db import nudge
 from db.dispatch import unsend
-from db.errors import UnavailableError
+from db.errors import ObjectUnreadableError, UnavailableError
 from db.failpoints import Failpoint, reached
 from db.faults import outlived
 from db.ledger import Claim, claim, release
-from db.record import record
+from db.record import Outcome, record
 from db.retry import retrying
 from db.session import Session, transaction
 from pipeline.errors import ModelCacheError
@@ -27,6 +27,10 @@ TAKEN_DELAY_S = 1.0
 """A photo that another worker searches for faces is looked at again after this."""
 HAND_BACK_DELAY_S = 2.0
 """A bucket that was away for so long is given a moment before the next worker asks it."""
+UNREADABLE_DELAY_S = 60.0
+"""A photo that its bucket alone does not give is looked at again after this, then after longer."""
+UNREADABLE_DELAY_MAX_S = 240.0
+"""Less than five minutes, within which every photo ends once all faults are over."""
 
 
 def process_chunk(context: WorkerContext, item_ids: Sequence[int]) -> None:
@@ -57,7 +61,7 @@ def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
     reached(Failpoint.CHUNK_CLAIMED)
     context.slot.hold(claims)
     try:
-        outcomes = compute(context, claims, Lease(context, claims))
+        outcomes, unreadable = _sorted(context, compute(context, claims, Lease(context, claims)))
         reached(Failpoint.CHUNK_COMPUTED)
         done = _committed(context, lambda session: record(session, outcomes))
     except (UnavailableError, ModelCacheError) as exc:
@@ -72,10 +76,26 @@ def _process(context: WorkerContext, item_ids: Sequence[int]) -> None:
         reached(Failpoint.CHUNK_RECORDED)
         # Others search some of the photos now; those come again when that is done.
         delay_s = 0.0 if context.slot.stopping else TAKEN_DELAY_S
-        _hand_back(context, _without(claims, done), delay_s=delay_s)
+        _hand_back_unreadable(context, unreadable)
+        later = {one.item_id for one in unreadable}
+        _hand_back(context, _without(claims, done | later), delay_s=delay_s)
         log.info(
             "chunk_recorded", job_id=str(claims[0].job_id), items=len(claims), recorded=len(done)
         )
+
+
+def _sorted(
+    context: WorkerContext, outcomes: Sequence[Outcome]
+) -> tuple[list[Outcome], list[Claim]]:
+    """The outcomes that are to be recorded, and the claims of photos that could not be read yet."""
+    later = [
+        one.claim
+        for one in outcomes
+        if one.error_code == ObjectUnreadableError.code
+        and one.claim.attempt < context.settings.max_attempts
+    ]
+    ids = {one.item_id for one in later}
+    return [one for one in outcomes if one.claim.item_id not in ids], later
 
 
 def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
@@ -88,6 +108,8 @@ def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
         with transaction(context.database) as session:
             return work(session)
 
+    # Wherever the photos' work was broken off: to wait is no want of progress.
+    context.slot.rest()
     return retrying(commit, for_s=math.inf, give_up=lambda: context.slot.stopping)
 
 
@@ -105,13 +127,24 @@ def _without(claims: Sequence[Claim], done: Collection[int]) -> list[Claim]:
     return [one for one in claims if one.item_id not in done]
 
 
-def _hand_back(context: WorkerContext, claims: Sequence[Claim], *, delay_s: float) -> None:
-    """Queues items whose claims still hold; of others takes back the attempt. None are counted."""
+def _hand_back_unreadable(context: WorkerContext, claims: Sequence[Claim]) -> None:
+    """Queues items to run again alone. It counts, so that it comes to an end."""
+    if claims:
+        # All have as many attempts: of those that were begun before, each makes a chunk.
+        delay_s = UNREADABLE_DELAY_S * 4 ** (claims[0].attempt - 1)
+        log.warning("photos_unreadable", items=len(claims), attempt=claims[0].attempt)
+        _hand_back(context, claims, delay_s=min(delay_s, UNREADABLE_DELAY_MAX_S), counted=True)
+
+
+def _hand_back(
+    context: WorkerContext, claims: Sequence[Claim], *, delay_s: float, counted: bool = False
+) -> None:
+    """Queues items whose claims still hold; of others takes back the attempt."""
     if not claims:
         return
 
     def hand_back(session: Session) -> set[int]:
-        released = release(session, claims, delay_s=delay_s)
+        released = release(session, claims, delay_s=delay_s, counted=counted)
         nudge.notify(session)
         return released
 

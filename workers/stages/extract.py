@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 
 import structlog
 
+from db.errors import ObjectUnreadableError
 from db.hashes import ReadPhoto
 from db.ledger import Claim
 from pipeline.batching import EmbedBatches, embed_each
@@ -180,7 +181,12 @@ class _Extraction:
     ) -> Iterator[_Task]:
         """The photos that must be searched; of the others, what is known goes to its place."""
         for _, group in fetched:
-            for one in group.result():
+            found = group.result()
+            # Such a group was long in coming, and so may the next one be.
+            slow = any(isinstance(one.data, ObjectUnreadableError) for one in found)
+            if slow and not self._lease.keep():
+                return
+            for one in found:
                 photo_id = one.claim.photo_id
                 if one.read is not None:
                     self._reads[photo_id] = one.read

@@ -9,7 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from db.errors import ObjectChangedError, ObjectDeniedError, ObjectMissingError
+from db.errors import (
+    ObjectChangedError,
+    ObjectDeniedError,
+    ObjectMissingError,
+    ObjectRefusedError,
+    ObjectUnreadableError,
+)
 from db.extracting import begin_extracting
 from db.extractions import load_extractions
 from db.hashes import ReadPhoto, known_extractions
@@ -19,8 +25,9 @@ from db.retry import retrying
 from db.session import transaction
 from pipeline.archives.ranges import EntryRange, plan_ranges
 from pipeline.archives.reading import read_entries
-from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
+from pipeline.errors import EmptyFileError, FaceBatchError, FileTooLargeError, PhotoError
 from pipeline.faces import PhotoFaces
+from workers.asking import asked
 from workers.context import WorkerContext
 
 AT_ONCE = 4
@@ -34,7 +41,14 @@ GROUP_BYTES = 16_000_000
 UNTOLD_BYTES = GROUP_BYTES // 4
 """What a photo counts for whose size its listing did not tell."""
 
-_CANNOT_BE_READ = (PhotoError, ObjectMissingError, ObjectChangedError, ObjectDeniedError)
+_CANNOT_BE_READ = (
+    PhotoError,
+    ObjectMissingError,
+    ObjectChangedError,
+    ObjectDeniedError,
+    ObjectRefusedError,
+    ObjectUnreadableError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +133,24 @@ def _fetched(context: WorkerContext, claim: Claim) -> Fetched:
     assert claim.place is not None  # noqa: S101 - whoever has none is not fetched.
     most = context.settings.max_upload_bytes
     try:
-        # What a listing did not tell the size of may have any.
-        data = _span(context, claim.place, None if claim.place.size_bytes else (0, most + 1))
-        return _read(claim, data) if len(data) <= most else _too_large(context, claim)
+        # What was told of the size is not true any more where the object was replaced.
+        data = _span(context, claim.place, (0, most + 1))
     except _CANNOT_BE_READ as exc:
         return _failed(claim, exc)
+    if _is_another(claim, data):
+        return _failed(claim, ObjectChangedError("the object has changed since it was first read"))
+    if not data:
+        # Without a hash, as wherever the size is told beforehand.
+        return _failed(claim, EmptyFileError("the file is empty; send the photo's bytes"))
+    return _read(claim, data) if len(data) <= most else _too_large(context, claim)
+
+
+def _is_another(claim: Claim, data: bytes) -> bool:
+    """Whether a foreign object, of which nothing but the hash is known, has other bytes by now."""
+    place = claim.place
+    if place is None or place.bucket is None or place.etag is not None or claim.sha256 is None:
+        return False
+    return hashlib.sha256(data).digest() != claim.sha256
 
 
 def _entries(context: WorkerContext, archive: PhotoPlace, claims: Sequence[Claim]) -> list[Fetched]:
@@ -158,13 +185,14 @@ def _unpacked(
         return [(place, exc) for place in planned.places]
 
 
-def _span(context: WorkerContext, place: PhotoPlace, span: tuple[int, int] | None) -> bytes:
-    return retrying(
+def _span(context: WorkerContext, place: PhotoPlace, span: tuple[int, int]) -> bytes:
+    """A part of an object; raises what `asked` raises."""
+    return asked(
+        context,
+        place.bucket,
         lambda: context.store.get(
             place.object_key, bucket=place.bucket, etag=place.etag, span=span
         ),
-        # A bucket that hangs fails at its own pace: with one more try the lease would be gone.
-        for_s=context.settings.lease_s / 4,
     )
 
 

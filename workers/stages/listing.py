@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from db.allowed import Places
-from db.errors import SourceCrashedError, UnavailableError
+from db.errors import SourceCrashedError, SourceUnreadableError, UnavailableError
 from db.failpoints import Failpoint, reached
 from db.listing import (
     SourceClaim,
@@ -17,6 +17,7 @@ from db.listing import (
     extend_source,
     fail_source,
     finish_source,
+    put_off_source,
     release_source,
 )
 from db.page import Page
@@ -36,6 +37,8 @@ TURN_PREPARATIONS = 2.0
 """Where it took long to come to the first page, a turn is so many times as long."""
 HAND_BACK_DELAY_S = 2.0
 """A store that was away for so long is given a moment before the next worker asks it."""
+UNREADABLE_DELAY_S = 120.0
+"""A source that its bucket alone does not give is looked at again after this."""
 _LISTERS: dict[SourceKind, Callable[[Reading], Iterator[Page]]] = {
     SourceKind.ARCHIVE: archive.pages,
     SourceKind.JOB: other_job.pages,
@@ -80,7 +83,10 @@ def _list(context: WorkerContext, claim: SourceClaim) -> None:
             _committed(context, lambda session: fail_source(session, claim, error))
             return
         log.warning("source_handed_back", code=error.code, **ids)
-        _hand_back(context, claim, delay_s=HAND_BACK_DELAY_S)
+        if isinstance(error, SourceUnreadableError):
+            _put_off(context, claim, error)
+        else:
+            _hand_back(context, claim, delay_s=HAND_BACK_DELAY_S)
         return
     if ended:
         reached(Failpoint.SOURCE_LISTED)
@@ -126,6 +132,16 @@ def _added(context: WorkerContext, claim: SourceClaim, page: Page) -> bool:
 
 def _hand_back(context: WorkerContext, claim: SourceClaim, *, delay_s: float) -> None:
     _committed(context, lambda session: release_source(session, claim, delay_s=delay_s))
+
+
+def _put_off(context: WorkerContext, claim: SourceClaim, error: SourceUnreadableError) -> None:
+    attempts = context.settings.max_attempts
+    _committed(
+        context,
+        lambda session: put_off_source(
+            session, claim, error, delay_s=UNREADABLE_DELAY_S, attempts=attempts
+        ),
+    )
 
 
 def _committed(context: WorkerContext, work: Callable[[Session], T]) -> T:
