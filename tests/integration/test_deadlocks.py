@@ -1,19 +1,20 @@
 """Two who wait for each other: one lets go, and does its work again without a word."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from api_kit import Api, image, refused
+from api_kit import Api, image, made, refused
 from ledger_kit import Kit
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
 from db import erase
 from db.errors import ConflictingChangesError
-from db.models import Gallery, Item, Photo, Subject
+from db.models import Gallery, Item, Job, Photo, Subject
 from db.session import Session, retried, transaction
 
 PHOTO = ("p.jpg", image())
@@ -103,6 +104,7 @@ class Asking:
         self.job = "/v1/jobs/" + self.enrol().json["id"]
         # Ending it is not what the tests are about, and would take further locks.
         api.post(f"{self.job}/cancel")
+        self.open_job = "/v1/jobs/" + made(api.post("/v1/jobs", json={"kind": "detect"}))
 
     def enrol(self) -> TestResponse:
         return self._api.send(f"{self.subject}/photos", [PHOTO])
@@ -110,9 +112,15 @@ class Asking:
     def delete(self, path: str) -> TestResponse:
         return self._api.delete(path)
 
+    def add_known(self) -> TestResponse:
+        known = {"client_id": "a.jpg", "sha256": hashlib.sha256(PHOTO[1]).hexdigest()}
+        return self._api.post(f"{self.open_job}/photos", json={"photos": [known]})
+
     def begin(self, kit: Kit, asked: str) -> Future[TestResponse]:
         ask = {
             "enrol": self.enrol,
+            "add a photo": lambda: self._api.send(f"{self.open_job}/photos", [PHOTO]),
+            "add a known photo": self.add_known,
             "delete subject": lambda: self.delete(self.subject),
             "delete gallery": lambda: self.delete(f"/v1/galleries/{self.gallery}"),
             "delete job": lambda: self.delete(self.job),
@@ -133,6 +141,8 @@ def asking(api: Api) -> Iterator[Asking]:
     ("asked", "first", "then", "status"),
     [
         ("enrol", Subject, Photo, 202),
+        ("add a photo", Photo, Job, 200),
+        ("add a known photo", Photo, Job, 200),
         ("delete subject", Subject, Photo, 204),
         ("delete gallery", Gallery, Photo, 204),
         ("delete job", Photo, Item, 204),

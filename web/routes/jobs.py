@@ -116,9 +116,12 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             replace(photo, client_id=photo.name, subject_id=query.subject)
             for photo in arrived.photos
         ]
-        with transaction(here.database) as session:
+
+        def work(session: Session) -> None:
             add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
             arrived.settle(session)
+
+        retried(here.database, work)
     return answer(AddedOut(accepted=len(photos), missing=[]))
 
 
@@ -133,8 +136,10 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
         )
         for photo in wanted.photos
     ]
-    with transaction(here.database) as session:
-        missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
+    missing = retried(
+        here.database,
+        lambda session: accept.add_known_items(session, here.tenant_id, path.job_id, items),
+    )
     return answer(
         AddedOut(
             accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]
@@ -152,15 +157,17 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
         UploadedPhoto(client_id=one.client_id, place=sent.get(key))
         for one, key in zip(wanted.photos, keys, strict=True)
     ]
-    with transaction(here.database) as session:
-        missing = add_uploaded(
+    missing = retried(
+        here.database,
+        lambda session: add_uploaded(
             session,
             here.tenant_id,
             path.job_id,
             wanted.upload,
             photos,
             subject_id=query.subject,
-        )
+        ),
+    )
     return answer(AddedOut(accepted=len(photos) - len(missing), missing=missing))
 
 

@@ -6,8 +6,8 @@ from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import sources
-from db.session import transaction
-from db.sources import NewSource
+from db.session import Session, retried, transaction
+from db.sources import NewSource, SourceView
 from db.states import SourceKind
 from web.answers import answer, job_answer
 from web.openapi import SOURCES, WAIT, problems, source_body
@@ -33,9 +33,12 @@ def add_source(path: JobPath) -> Response:
     """Add a source to an open job."""
     here = services()
     found = new_source(here, as_json(SourceIn, request.get_json()).root)
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> SourceView:
         source_id = sources.add_source(session, here.tenant_id, path.job_id, found)
-        view = sources.get_source(session, here.tenant_id, path.job_id, source_id)
+        return sources.get_source(session, here.tenant_id, path.job_id, source_id)
+
+    view = retried(here.database, work)
     location = url_for("sources.list_sources", job_id=path.job_id)
     return answer(SourceOut.of(view), HTTPStatus.ACCEPTED, Location=location)
 
