@@ -7,7 +7,7 @@ of their own: both happen outside Python's lock.
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from traceback import clear_frames
@@ -15,7 +15,6 @@ from typing import Self, TypeVar
 
 import structlog
 
-from db.errors import ObjectUnreadableError
 from db.hashes import ReadPhoto
 from db.ledger import Claim
 from pipeline.batching import EmbedBatches, embed_each
@@ -181,12 +180,9 @@ class _Extraction:
     ) -> Iterator[_Task]:
         """The photos that must be searched; of the others, what is known goes to its place."""
         for _, group in fetched:
-            found = group.result()
-            # Such a group was long in coming, and so may the next one be.
-            slow = any(isinstance(one.data, ObjectUnreadableError) for one in found)
-            if slow and not self._lease.keep():
+            if not self._is_there(group):
                 return
-            for one in found:
+            for one in group.result():
                 photo_id = one.claim.photo_id
                 if one.read is not None:
                     self._reads[photo_id] = one.read
@@ -198,6 +194,18 @@ class _Extraction:
                     self._found[photo_id] = one.known
                 else:
                     yield _Task(claim=one.claim, engine=engine, data=one.data)
+
+    def _is_there(self, group: Future[list[Fetched]]) -> bool:
+        """Waits for what is fetched; False where this worker is to stop.
+
+        Stores may be long in answering, which is no want of progress. It is told again and again,
+        not once: a photo that holds Python's lock meanwhile must be noticed.
+        """
+        while not group.done():
+            wait([group], timeout=self._context.settings.lease_s / 4)
+            if not self._lease.keep():
+                return False
+        return True
 
     def _decoded(self, task: _Task) -> Photo:
         """The photo, opened, and decoded where it is not large. Runs in a thread of `ahead`."""
