@@ -1,5 +1,6 @@
 """The clients: threads that submit the planned jobs while the nemesis is at work."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
@@ -7,8 +8,9 @@ from queue import Empty, SimpleQueue
 from bench.soak.journal import Journal
 from bench.soak.pace import Pace
 from bench.soak.plan import SUBJECTS, PlannedJob
-from bench.soak.stack import SoakStack
+from bench.soak.stack import SoakError, SoakStack
 from bench.soak.ways import WAYS, SoakClient, Submitting
+from db.errors import UnavailableError
 from pipeline.specs import DEFAULT_ENGINE
 
 CLIENTS = 3
@@ -27,6 +29,7 @@ class Clients:
         plan: Sequence[PlannedJob],
         pace: Pace,
     ) -> None:
+        self._stack = stack
         self._api_url = stack.api_url
         self._store = stack.store()
         self._journal = journal
@@ -88,5 +91,14 @@ class Clients:
             way=job.way,
             wanted=wanted,
             photos=job.photos,
-            put=lambda key, data: self._store.put(key, [data]),
+            put=self._put,
         )
+
+    def _put(self, key: str, data: bytes) -> None:
+        try:
+            self._store.put(key, [data])
+        except UnavailableError:
+            # A stack that is started anew has its bucket at another port.
+            with contextlib.suppress(SoakError):
+                self._store = self._stack.store()
+            raise
