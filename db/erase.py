@@ -31,7 +31,14 @@ from db.models import (
 )
 from db.progress import count_ended, finish_if_complete
 from db.source_ends import end_sources
-from db.states import OPEN_ITEM_STATES, ItemState, JobKind, SourceState
+from db.states import (
+    OPEN_ITEM_STATES,
+    OPEN_JOB_STATES,
+    OPEN_SOURCE_STATES,
+    ItemState,
+    JobKind,
+    SourceState,
+)
 from db.subjects import get_subject
 from db.uploads import REQUEST_AGE
 
@@ -122,6 +129,12 @@ def doomed_objects(session: Session, *, limit: int = 1000) -> list[str]:
         .where(
             ~DoomedObject.object_key.endswith(FOLDER),
             ~exists().where(Archive.object_key == DoomedObject.object_key),
+            # A manifest that was sent to us may be listed for several jobs.
+            ~exists().where(
+                Source.object_key == DoomedObject.object_key,
+                Source.bucket.is_(None),
+                Source.state.in_(OPEN_SOURCE_STATES),
+            ),
         )
         .order_by(DoomedObject.object_key)
         .limit(limit)
@@ -182,9 +195,14 @@ def _cancel_enrolments(session: Session, subject_id: uuid.UUID) -> None:
 
 def _end_sources(session: Session, subject_id: uuid.UUID) -> None:
     """Ends what is still listed to be enrolled for the subject: no further page becomes items."""
+    # All that are open are locked: a source may just be added to one that has none.
     listing = (
         select(Job.id)
-        .where(Job.subject_id == subject_id, Job.kind == JobKind.ENROL, Job.n_sources_open > 0)
+        .where(
+            Job.subject_id == subject_id,
+            Job.kind == JobKind.ENROL,
+            Job.state.in_(OPEN_JOB_STATES),
+        )
         .order_by(Job.id)
         .with_for_update()
     )

@@ -21,6 +21,7 @@ from db.ids import new_id
 from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
+from db.uploaded import going
 from db.uploads import hold_upload
 
 
@@ -96,7 +97,11 @@ def add_source(
     if new.from_job_id is not None:
         _require_finished(session, tenant_id, new.from_job_id)
     known = _known_source(session, job, new)
-    return known or _insert_source(session, job, new)
+    if known is not None:
+        return known
+    if new.upload_id is not None and new.object_key and going(session, [new.object_key]):
+        raise UploadNotFoundError("the upload's file was listed and is not kept; send it again")
+    return _insert_source(session, job, new)
 
 
 def get_source(

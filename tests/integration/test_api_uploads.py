@@ -253,6 +253,27 @@ def test_a_manifest_that_was_sent_is_one_source_however_often_it_is_added(
     assert one["photos"] == 1
 
 
+def test_a_manifest_that_was_sent_stays_while_any_job_is_to_list_it(
+    api: Api, local: Kit, settings: Settings
+) -> None:
+    store = ObjectStore.from_settings(settings)
+    data = b'{"key": "sources/local/a.jpg"}'
+    upload = begin(api, [data], kind="manifest")
+    assert send(upload["files"][0], data) == 204
+    source = {"kind": "manifest", "upload": upload["id"]}
+    first, other = open_job(api), open_job(api)
+    for job in (first, other):
+        assert api.post(f"/v1/jobs/{job}/sources", json=source).status_code == 202
+    reconciler = Reconciler(settings, local.database, store)
+    api.post(f"/v1/jobs/{first}/cancel")
+    reconciler.reconcile()
+    assert list(store.keys(f"{upload['id']}/")) == [f"{upload['id']}/0"]
+    refused(api.post(f"/v1/jobs/{open_job(api)}/sources", json=source), 404, "upload_not_found")
+    api.post(f"/v1/jobs/{other}/cancel")
+    reconciler.reconcile()
+    assert list(store.keys(f"{upload['id']}/")) == []
+
+
 def test_two_zips_that_were_sent_to_the_bucket_are_two_sources(
     api: Api, worker: BackgroundWorker
 ) -> None:

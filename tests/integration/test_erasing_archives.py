@@ -5,10 +5,11 @@ import uuid
 import pytest
 from api_kit import image
 from ledger_kit import Kit, done, photo_of
+from race_kit import Second
 from source_kit import Lister, prefix, zipped
 from sqlalchemy import func, select, update
 
-from db import erase
+from db import erase, sources
 from db.models import Archive, ArchiveCopy, DoomedObject, Item, Photo, Upload
 from db.record import EnrolFace
 from db.session import transaction
@@ -148,6 +149,25 @@ def test_a_subject_that_is_erased_ends_the_listing_of_what_is_to_be_enrolled_for
     (source,) = lister.views(zip_job)
     assert (source.state, source.error_code) == (SourceState.FAILED, "subject_not_found")
     assert kit.view(zip_job).finished_at is not None
+
+
+def test_a_source_that_is_added_while_its_subject_is_erased_ends_too(
+    lister: Lister, second: Second
+) -> None:
+    kit = lister.kit
+    gallery = kit.gallery()
+    subject = kit.subject(gallery, "A")
+    job_id = kit.job(seal=False, kind=JobKind.ENROL, gallery_id=gallery, subject_id=subject)
+    new = stored(lister, {"red.bmp": RED})
+    with transaction(kit.database) as session:
+        sources.add_source(session, kit.tenant_id, job_id, new)
+        erasing = second.begin(
+            lambda other: erase.delete_subject(other, kit.tenant_id, gallery, subject)
+        )
+    erasing.result()
+    lister.list_all()
+    assert lister.items(job_id) == []
+    assert [one.error_code for one in lister.views(job_id)] == ["subject_not_found"]
 
 
 def test_a_job_that_is_deleted_takes_its_zip_along(lister: Lister, reconciler: Reconciler) -> None:

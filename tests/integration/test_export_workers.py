@@ -35,6 +35,7 @@ from workers.celery_app import QUEUE, WRITE_EXPORT, make_celery
 from workers.context import WorkerContext
 from workers.dispatcher import Dispatcher, QueueUnavailableError
 from workers.reconciler import Reconciler
+from workers.stages import exporting
 from workers.stages.exporting import write_export
 
 WRITE_SLOWLY = """
@@ -162,6 +163,21 @@ def test_a_worker_that_wakes_too_late_leaves_the_others_work_alone(
     after = export(api, job, export_id)
     assert (after["state"], after["written"]) == ("done", 4)
     assert after["sha256"] != b"late".hex()
+
+
+def test_a_worker_that_begins_too_late_deletes_nothing_of_who_was_there_before(
+    api: Api, local: Kit, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = identified(local, 1)
+    export_id = asked_for(api, job, format="csv")
+    late = claimed(context, export_id)
+    lease_ends(context)
+    write_export(context, export_id)
+    written = left_in_bucket(context, export_id)
+    monkeypatch.setattr(exporting, "claim_export", lambda *_, **__: late)
+    write_export(context, export_id)
+    assert left_in_bucket(context, export_id) == written
+    assert export(api, job, export_id)["state"] == "done"
 
 
 def test_an_end_may_be_told_twice(api: Api, local: Kit, context: WorkerContext) -> None:

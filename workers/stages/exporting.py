@@ -90,7 +90,7 @@ class _Writing:
         store, key = self.context.store, self.claim.object_key
         # What a worker that died has left here; one that lives still will fail, and begin again.
         store.abort_uploads(self.claim.folder)
-        store.delete([*store.keys(self.claim.folder)])
+        store.delete([*self._left_behind()])
         stored = store.put(key, self._chunks())
         reached(Failpoint.EXPORT_STORED)
         try:
@@ -99,6 +99,13 @@ class _Writing:
             store.delete([key])
             raise
         log.info("export_written", export_id=str(self.claim.id), size_bytes=stored.size_bytes)
+
+    def _left_behind(self) -> Iterator[str]:
+        """The keys of what earlier claims have written; those of later ones are not ours."""
+        for key in self.context.store.keys(self.claim.folder):
+            fence = key.removeprefix(self.claim.folder).partition("/")[0]
+            if fence.isdigit() and int(fence) < self.claim.fence:
+                yield key
 
     def _chunks(self) -> Iterator[bytes]:
         return export_chunks(

@@ -8,7 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from traceback import clear_frames
 from typing import Self, TypeVar
@@ -158,6 +158,8 @@ class _Extraction:
                     depth=1,
                 )
             ) as fetched,
+            # Where a store is away, what is under way ends at its pace: no want of progress.
+            _at_the_end(self._lease.rest),
             closing(
                 ahead(self._decoded, self._unknown(fetched, engine), depth=PHOTOS_AHEAD)
             ) as photos,
@@ -171,6 +173,7 @@ class _Extraction:
                     self._found.update(_embedded(batch.add(task, detected)))
                 if not self._lease.keep():
                     break
+        self._lease.keep()
         self._found.update(_embedded(batch.rest()))
 
     def _unknown(
@@ -210,6 +213,14 @@ class _Extraction:
     def _decoded(self, task: _Task) -> Photo:
         """The photo, opened, and decoded where it is not large. Runs in a thread of `ahead`."""
         return _guarded(task, lambda: _opened(self._context, task))
+
+
+@contextmanager
+def _at_the_end(call: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        call()
 
 
 def _engine(context: WorkerContext, claim: Claim) -> Engine:

@@ -11,6 +11,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("item", sa.Column("source_bucket", sa.Text(), nullable=True))
+    # Jobs that have ended take no source again.
+    op.execute("""
+        UPDATE item SET source_bucket = source.bucket
+        FROM source, job
+        WHERE source.id = item.source_id AND job.id = item.job_id
+          AND job.state IN ('queued', 'running') AND item.source_key IS NOT NULL
+    """)
 
 
 def downgrade() -> None:
