@@ -51,6 +51,24 @@ def _on_its_side(path: Path) -> bytes:
     return out.getvalue()
 
 
+def _corners(sidecar: str, photo: bytes) -> list[list[float]]:
+    """The upper left and the lower right corner of each region, in pixels of the stored photo."""
+    areas = [
+        {one.tag.removeprefix(AREA): one.text or "" for one in area}
+        for area in ET.fromstring(sidecar).iter(f"{MWG}Area")
+    ]
+    with Image.open(io.BytesIO(photo)) as stored:
+        width, height = stored.size
+    return [
+        [
+            (float(area["x"]) - sign * float(area["w"]) / 2) * width,
+            (float(area["y"]) - sign * float(area["h"]) / 2) * height,
+        ]
+        for area in areas
+        for sign in (1, -1)
+    ]
+
+
 def test_results_leave_the_stack_in_every_way(
     api: httpx.Client, served: Place, sample: Sample, tmp_path: Path
 ) -> None:
@@ -79,21 +97,9 @@ def test_results_leave_the_stack_in_every_way(
 
     done = served.run("results", job, "--format", "xmp", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    sidecar = ET.fromstring((tmp_path / "day 1" / "a.jpg.xmp").read_text(encoding="utf-8"))
-    areas = [
-        {one.tag.removeprefix(AREA): one.text or "" for one in area}
-        for area in sidecar.iter(f"{MWG}Area")
-    ]
+    boxes = _corners((tmp_path / "day 1" / "a.jpg.xmp").read_text(encoding="utf-8"), data)
     with Image.open(io.BytesIO(data)) as stored:
-        width, height = stored.size
-    boxes = [
-        [
-            (float(area["x"]) - sign * float(area["w"]) / 2) * width,
-            (float(area["y"]) - sign * float(area["h"]) / 2) * height,
-        ]
-        for area in areas
-        for sign in (1, -1)
-    ]
+        height = stored.height
     (left, top, right, bottom) = line["faces"][0]["box"]
     # The stored photo's left is the upright one's top, its bottom the upright one's left.
     assert boxes[0] == pytest.approx([top, height - right], abs=0.1)

@@ -48,51 +48,60 @@ class Front:
         return None
 
 
+class _Server(ThreadingHTTPServer):
+    """Knows its front and the bucket's address."""
+
+    front: Front
+    bucket: str
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def serve(self) -> None:
+        front = self.server.front
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        key = unquote(urlsplit(self.path).path).partition("/")[2].partition("/")[2]
+        if self.command == "GET":
+            front.spans.setdefault(key, []).append(self.headers.get("Range"))
+        if refusal := front.refusal(self.command, key):
+            self.answer(refusal.status, {}, refusal.answer(self.command))
+            return
+        bucket = http.client.HTTPConnection(self.server.bucket)
+        # As it came, or its signature would not hold.
+        bucket.request(self.command, self.path, body, dict(self.headers))
+        found = bucket.getresponse()
+        self.answer(found.status, dict(found.headers), found.read())
+        bucket.close()
+
+    # What the server's library looks for.
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def in_front_of(settings: Settings) -> Iterator[Front]:
     """Serves for as long as the context lasts."""
-    address = urlsplit(settings.s3_endpoint_url.get_secret_value()).netloc
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            key = unquote(urlsplit(self.path).path).partition("/")[2].partition("/")[2]
-            if self.command == "GET":
-                front.spans.setdefault(key, []).append(self.headers.get("Range"))
-            if refusal := front.refusal(self.command, key):
-                self.answer(refusal.status, {}, refusal.answer(self.command))
-                return
-            bucket = http.client.HTTPConnection(address)
-            # As it came, or its signature would not hold.
-            bucket.request(self.command, self.path, body, dict(self.headers))
-            found = bucket.getresponse()
-            self.answer(found.status, dict(found.headers), found.read())
-            bucket.close()
-
-        # What the server's library looks for.
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815
-
-        def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.bucket = urlsplit(settings.s3_endpoint_url.get_secret_value()).netloc
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    front = Front(settings=settings.model_copy(update={"s3_endpoint_url": SecretStr(url)}))
+    server.front = Front(settings=settings.model_copy(update={"s3_endpoint_url": SecretStr(url)}))
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )
     thread.start()
     try:
-        yield front
+        yield server.front
     finally:
         server.shutdown()
         server.server_close()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import pytest
 from api_kit import Api, BackgroundWorker, image, photo, refused
@@ -114,6 +115,25 @@ def test_health_does_not_wait_for_a_part_that_hangs(
     assert threading.active_count() <= threads + 1
 
 
+def _meaning_of_the_constant() -> dict[str, Any]:
+    """What an answer says of the threshold where there is one user."""
+    curve = DEFAULT_ENGINE.curve
+    fmr = pytest.approx(curve.fmr_at(0.45), rel=1e-2)
+    return {
+        "threshold": 0.45,
+        "fmr": fmr,
+        "fmr_basis": "measured",
+        "fpir": fmr,  # Of the one user that there is.
+        "fnmr": pytest.approx(curve.fnmr_at(0.45), rel=1e-2),
+        "advice": (
+            f"{curve.fnmr_at(0.45):.0%} of true matches are expected to be missed; a larger "
+            "threshold misses fewer, and matches more strangers; with the same FMR, a gallery of "
+            "the engine sface misses fewer: make it with POST /v1/galleries, and search it with "
+            "POST /v1/jobs"
+        ),
+    }
+
+
 def test_a_user_is_registered_and_recognized(
     api: Api,
     worker: BackgroundWorker,
@@ -137,21 +157,7 @@ def test_a_user_is_registered_and_recognized(
     }
     assert api.get("/stats").json == {"total_users": 1, **constants}
 
-    curve = DEFAULT_ENGINE.curve
-    fmr = pytest.approx(curve.fmr_at(0.45), rel=1e-2)
-    meaning = {
-        "threshold": 0.45,
-        "fmr": fmr,
-        "fmr_basis": "measured",
-        "fpir": fmr,  # Of the one user that there is.
-        "fnmr": pytest.approx(curve.fnmr_at(0.45), rel=1e-2),
-        "advice": (
-            f"{curve.fnmr_at(0.45):.0%} of true matches are expected to be missed; a larger "
-            "threshold misses fewer, and matches more strangers; with the same FMR, a gallery of "
-            "the engine sface misses fewer: make it with POST /v1/galleries, and search it with "
-            "POST /v1/jobs"
-        ),
-    }
+    meaning = _meaning_of_the_constant()
     match = recognize(api, obama_again).json
     distance = match["distance"]
     assert 0 < distance <= 0.45
