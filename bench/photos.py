@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("FACEBATCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+TEST_DATA = "FACEBATCH_TEST_DATA"
+DATA = Path(os.environ.get(TEST_DATA, REPOSITORY.parent / "shared" / "data"))
 ANNOTATIONS = REPOSITORY / "bench" / "annotations" / "groups.csv"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 """Those that the command `face_recognition` takes."""

@@ -29,7 +29,7 @@ import httpx
 from bench.bare_engine import run_engine
 from bench.cpu import cpu_seconds, spent_ms
 from bench.megapixels import copies, real_photos, write_photos
-from bench.photos import below
+from bench.photos import TEST_DATA, below
 from bench.soak.stack import SoakStack
 from cli.stack.home import Home
 
@@ -184,13 +184,18 @@ def _submit_uploads(place: Place, client: httpx.Client, photos: Sequence[Path], 
     command = [sys.executable, "-m", "cli.main", "submit", str(photos[0].parent), "--detect"]
     done = subprocess.run(
         [*command, "--new", "--api", str(client.base_url)],
-        env={**os.environ, "FACEBATCH_HOME": str(place.root / "client")},
+        env={**_environ(), "FACEBATCH_HOME": str(place.root / "client")},
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     return done.stdout.split()[0]
+
+
+def _environ() -> dict[str, str]:
+    """This process's, without where photos are found: a command would refuse that setting."""
+    return {name: value for name, value in os.environ.items() if name != TEST_DATA}
 
 
 def _submit_requests(
