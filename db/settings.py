@@ -62,6 +62,13 @@ class Settings(BaseSettings):
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
         "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
     )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        alias="FACEBATCH_SECRET_KEY",
+        description="What keys of every other purpose are derived from: 32 characters or more, at "
+        "random, the same for all processes. Unset: the local stack makes one and keeps it.",
+    )
     worker_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
@@ -315,6 +322,15 @@ class Settings(BaseSettings):
         ]
         if missing:
             raise SettingsError(f"this process needs {', '.join(missing)}; set them")
+        return self
+
+    def require_secret_key(self) -> Self:
+        """Returns itself where there is a secret key; raises `SettingsError` if not."""
+        if self.secret_key is None:
+            raise SettingsError(
+                "this process needs FACEBATCH_SECRET_KEY, the same for all of a deployment; make "
+                "one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
         return self
 
 

@@ -10,16 +10,19 @@ from cli.stack import postgres, seaweedfs, valkey
 from cli.stack.home import Home
 from cli.stack.keeper import LOOK_EVERY_S, Keeper, PartState
 from cli.stack.parts import Part
+from cli.stack.passwords import password
 from cli.stack.ports import FreePorts
 from db.settings import Settings
 
 
 def own_stores(settings: Settings, home: Home, ports: FreePorts) -> tuple[Settings, list[Part]]:
     """The parts for those stores of which `settings` name no real server, and the settings with
-    the addresses of all three filled in.
+    the addresses of all three and the secret key filled in.
     """
     parts: list[Part] = []
     found: dict[str, object] = {}
+    if settings.secret_key is None:
+        found["secret_key"] = SecretStr(password(home, "secret_key"))
     if settings.database is None:
         port = ports.one()
         # Each worker process holds up to two; the rest is for the web processes and a look inside.

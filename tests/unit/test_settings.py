@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 
+from db.derived_keys import Purpose, derived_key
 from db.settings import Settings, SettingsError, load_settings
 from pipeline.specs import DEFAULT_ENGINE
 
@@ -193,7 +194,29 @@ def test_a_process_that_needs_the_stores_names_those_it_lacks(source: Source) ->
     assert whole.require_stores() is whole
 
 
+def test_a_secret_key_is_asked_for_with_how_to_make_one(source: Source) -> None:
+    with pytest.raises(SettingsError, match=r"FACEBATCH_SECRET_KEY.*token_urlsafe"):
+        source().require_secret_key()
+    keyed = source(FACEBATCH_SECRET_KEY="k" * 32)
+    assert keyed.require_secret_key() is keyed
+
+
+def test_a_secret_key_that_could_be_guessed_is_refused(source: Source) -> None:
+    assert "FACEBATCH_SECRET_KEY" in source.refusal(FACEBATCH_SECRET_KEY="k" * 31)
+
+
+def test_each_purpose_has_a_key_of_its_own(source: Source) -> None:
+    settings = source(FACEBATCH_SECRET_KEY="k" * 32)
+    keys = {derived_key(settings, purpose) for purpose in Purpose}
+    assert len(keys) == len(Purpose)
+    assert {len(key) for key in keys} == {32}
+    assert keys == {derived_key(settings, purpose) for purpose in Purpose}
+    other = source(FACEBATCH_SECRET_KEY="j" * 32)
+    assert not keys & {derived_key(other, purpose) for purpose in Purpose}
+
+
 SECRETS = {
+    "FACEBATCH_SECRET_KEY": f"{SECRET}{'k' * 32}",
     "DATABASE_URL": f"postgresql://u:{SECRET}@h:1/d",
     "REDIS_URL": f"redis://:{SECRET}@h:1/0",
     "S3_ENDPOINT_URL": f"http://u:{SECRET}@h:1",
