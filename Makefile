@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine bench-pipeline bench-scale accuracy lint format lock clean
+.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine bench-pipeline bench-scale bench-api accuracy lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
@@ -51,6 +51,9 @@ bench-pipeline: $(VENV)/dev ## Compare whole jobs with the bare engine (PHOTOS=d
 
 bench-scale: $(VENV)/dev ## Run a job of 20,000 photos, and see what others feel of it (ITEMS=n)
 	@$(BIN)/python -m bench.scale $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
+
+bench-api: $(VENV)/dev ## Compare accepting photos with a bare route, and time recognitions
+	@$(BIN)/python -m bench.api $(ARGS)
 
 accuracy: $(VENV)/bench ## Measure how often the engines err (WRITE_CURVES=1: and keep their curves)
 	@$(BIN)/python -m bench.accuracy $(if $(WRITE_CURVES),--write-curves) $(ARGS)

@@ -27,10 +27,10 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
     Raises `GalleryNotFoundError`, `GalleriesDifferError`, `SubjectNotFoundError`,
     `EngineUnknownError`, `ThresholdRangeError` and `TargetUnknownError`.
     """
-    model_id, spec = _model_of(session, tenant_id, new)
+    model_id, spec = model_of(session, tenant_id, new)
     if new.subject_id is not None:
         require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
-    threshold = _threshold(session, tenant_id, new, spec)
+    threshold = threshold_of(session, tenant_id, new, spec)
     job = Job(
         id=new_id(),
         tenant_id=tenant_id,
@@ -100,7 +100,11 @@ def _view(row: Row[*tuple[Any, ...]]) -> JobView:
     return JobView(**values)
 
 
-def _model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, EngineSpec]:
+def model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, EngineSpec]:
+    """The id of the job's model, and its engine.
+
+    Raises `GalleryNotFoundError`, `GalleriesDifferError`, `EngineUnknownError`.
+    """
     if new.gallery_id is None:
         spec = engine_spec(new.engine) if new.engine else DEFAULT_ENGINE
         return ensure_model(session, spec), spec
@@ -115,7 +119,7 @@ def _model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, Engin
     return model_id, engine_spec(engine)
 
 
-def _threshold(session: Session, tenant_id: int, new: NewJob, spec: EngineSpec) -> Threshold:
+def threshold_of(session: Session, tenant_id: int, new: NewJob, spec: EngineSpec) -> Threshold:
     """The job's threshold; an identification's follows from how many subjects there are now.
 
     Those without a template count as well: they may get one before the photos are searched.

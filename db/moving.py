@@ -45,6 +45,8 @@ def move_in(session: Session, objects: Mapping[uuid.UUID, str]) -> set[str]:
     Photos that lie with us already stay where they are. Those of a bucket with a name are their
     owner's there, and can be gone tomorrow.
     """
+    if not objects:
+        return set()
     moved = lock_foreign(session, objects.keys())
     if moved:
         session.execute(update(Photo), [{"id": one, **alone(objects[one])} for one in moved])

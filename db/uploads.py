@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -27,15 +27,20 @@ DIRECT_AGE = dt.timedelta(hours=24)
 """So long an upload by forms is kept: the largest files have arrived by then, and are named."""
 
 
+_BEGIN = text("""
+    INSERT INTO upload (id, tenant_id, expires_at)
+    VALUES (:id, :tenant_id, now() + CAST(:kept_for AS interval))
+""")
+
+
 def begin_upload(
     session: Session, tenant_id: int, *, kept_for: dt.timedelta | None = None
 ) -> uuid.UUID:
     """Announces objects below `<id>/`, before the first is sent; the caller commits."""
-    expires_at = None if kept_for is None else func.now() + kept_for
-    upload = Upload(id=new_id(), tenant_id=tenant_id, expires_at=expires_at)
-    session.add(upload)
-    session.flush()
-    return upload.id
+    upload_id = new_id()
+    values = {"id": upload_id, "tenant_id": tenant_id, "kept_for": kept_for}
+    session.execute(_BEGIN, values)
+    return upload_id
 
 
 def prolong_upload(session: Session, upload_id: uuid.UUID) -> None:
@@ -47,7 +52,7 @@ def prolong_upload(session: Session, upload_id: uuid.UUID) -> None:
         .returning(Upload.id)
     ).all()
     if not prolonged:
-        raise _expired()
+        raise expired_upload()
 
 
 def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
@@ -64,10 +69,11 @@ def end_upload(session: Session, upload_id: uuid.UUID) -> None:
     """Ends the upload in the transaction that commits its photos; raises `UploadExpiredError`."""
     gone = session.scalars(delete(Upload).where(Upload.id == upload_id).returning(Upload.id)).all()
     if not gone:
-        raise _expired()
+        raise expired_upload()
 
 
-def _expired() -> UploadExpiredError:
+def expired_upload() -> UploadExpiredError:
+    """The error that an upload was given up before its photos were committed."""
     return UploadExpiredError("the upload took too long and was given up; send it again")
 
 

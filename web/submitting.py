@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 
 from db import accept, jobs, sources
+from db.failpoints import Failpoint, reached
 from db.session import Session, retried
 from db.sources import NewSource
 from db.states import JobPriority, SourceKind
 from db.views import JobView, NewItem, NewJob
+from db.whole_jobs import create_whole_job
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
 from web.schemas.base import PreferHeader
@@ -22,6 +24,12 @@ def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     """Makes a job of the photos that takes no others; returns it once it is committed."""
 
     def work(session: Session) -> JobView:
+        if not arrived.archives:
+            job = create_whole_job(
+                session, services.tenant_id, new, arrived.photos, arrived.upload_id
+            )
+            reached(Failpoint.ACCEPT_UNCOMMITTED)
+            return job
         accept.hold_known_photos(session, services.tenant_id, arrived.photos)
         job_id = jobs.create_job(session, services.tenant_id, new)
         add_arrived(session, services, job_id, arrived, arrived.photos)
