@@ -2,9 +2,9 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, Text, bindparam, func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -37,7 +37,7 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     # One that makes its subject is of somebody who has no id yet.
     check_who(job, (one.subject_id for one in items if one.new_subject is None))
     # Photos before subjects, as workers lock them when they record.
-    photos = photo_ids(session, tenant_id, items)
+    photos = _photo_ids(session, tenant_id, items)
     wanted = {item.subject_id for item in items if item.subject_id is not None}
     require_subjects(session, tenant_id, job.gallery_id, wanted)
     added = _new_items(session, job.id, items, photos)
@@ -112,7 +112,9 @@ def check_who(job: Job | NewJob, subject_ids: Iterable[uuid.UUID | None]) -> Non
         raise SubjectRequiredError("name the subject for whom the photo is to be enrolled")
 
 
-def photo_ids(session: Session, tenant_id: int, items: Sequence[NewItem]) -> dict[bytes, uuid.UUID]:
+def _photo_ids(
+    session: Session, tenant_id: int, items: Sequence[NewItem]
+) -> dict[bytes, uuid.UUID]:
     """Rows for the stored photos: those of bytes that we know already keep their old one.
 
     Where that lies in a bucket with a name, it moves to the object that was sent. An object that
@@ -120,7 +122,7 @@ def photo_ids(session: Session, tenant_id: int, items: Sequence[NewItem]) -> dic
     """
     stored = [item for item in items if item.object_key is not None]
     first = {item.sha256: item for item in reversed(stored) if item.sha256 is not None}
-    fresh = _insert_photos(session, tenant_id, first)
+    fresh = _insert_photos(session, tenant_id, [first[sha256] for sha256 in sorted(first)])
     wanted = {item.sha256 for item in items if item.sha256 is not None}
     known = _known_photos(session, tenant_id, wanted - fresh.keys())
     needed = {first[sha256].object_key for sha256 in fresh}
@@ -136,42 +138,33 @@ def photo_ids(session: Session, tenant_id: int, items: Sequence[NewItem]) -> dic
     return fresh | known
 
 
-_INSERT_PHOTOS = text("""
-    INSERT INTO photo (id, tenant_id, sha256, size_bytes, object_key)
-    SELECT CAST(sent.id AS uuid), :tenant_id, sent.sha256, sent.size_bytes, sent.object_key
-    FROM unnest(:ids, :hashes, :sizes, :keys) AS sent (id, sha256, size_bytes, object_key)
-    ORDER BY sent.sha256
-    ON CONFLICT (tenant_id, sha256) DO NOTHING
-    RETURNING sha256, id
-""").bindparams(
-    bindparam("ids", type_=ARRAY(Text)),
-    bindparam("hashes", type_=ARRAY(LargeBinary)),
-    bindparam("sizes", type_=ARRAY(BigInteger)),
-    bindparam("keys", type_=ARRAY(Text)),
-)
-
-
 def _insert_photos(
-    session: Session, tenant_id: int, photos: Mapping[bytes, NewItem]
+    session: Session, tenant_id: int, items: Sequence[NewItem]
 ) -> dict[bytes, uuid.UUID]:
     """The new photos' ids by their hashes, without those whose bytes the tenant has already.
 
-    They go in in the order of the hash, so that two submissions of the same photos do not wait in
+    The items come in order of the hash, so that two submissions of the same photos do not wait in
     a ring.
     """
-    if not photos:
+    if not items:
         return {}
-    made = session.execute(
-        _INSERT_PHOTOS,
+    rows = [
         {
+            "id": new_id(),
             "tenant_id": tenant_id,
-            "ids": [str(new_id()) for _ in photos],
-            "hashes": [*photos],
-            "sizes": [item.size_bytes for item in photos.values()],
-            "keys": [item.object_key for item in photos.values()],
-        },
+            "sha256": item.sha256,
+            "size_bytes": item.size_bytes,
+            "object_key": item.object_key,
+        }
+        for item in items
+    ]
+    statement = insert(Photo).values(rows)
+    made = session.execute(
+        statement.on_conflict_do_nothing(index_elements=["tenant_id", "sha256"]).returning(
+            Photo.sha256, Photo.id
+        )
     )
-    return {bytes(sha256): photo_id for sha256, photo_id in made}
+    return {sha256: photo_id for sha256, photo_id in made if sha256 is not None}
 
 
 def _known_photos(session: Session, tenant_id: int, hashes: set[bytes]) -> dict[bytes, uuid.UUID]:
@@ -208,7 +201,7 @@ def _new_items(
     known = {row.client_id: row.photo_id or row.error_code for row in rows}
     new = []
     for item in items:
-        content = photo_of(item, photos) or item.error_code
+        content = _photo_of(item, photos) or item.error_code
         if item.client_id is None or item.client_id not in known:
             new.append(item)
         elif known[item.client_id] not in {None, content}:  # None: its photo was deleted.
@@ -220,8 +213,7 @@ def _new_items(
     return new
 
 
-def photo_of(item: NewItem, photos: Mapping[bytes, uuid.UUID]) -> uuid.UUID | None:
-    """The id of the item's photo; None where it was refused."""
+def _photo_of(item: NewItem, photos: dict[bytes, uuid.UUID]) -> uuid.UUID | None:
     return None if item.sha256 is None else photos[item.sha256]
 
 
@@ -234,7 +226,7 @@ def _insert_items(
         {
             "tenant_id": job.tenant_id,
             "job_id": job.id,
-            "photo_id": photo_of(item, photos),
+            "photo_id": _photo_of(item, photos),
             "name": item.name,
             "client_id": item.client_id,
             "subject_id": item.subject_id or (None if item.new_subject else job.subject_id),

@@ -1,6 +1,7 @@
 """Galleries."""
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -68,6 +69,21 @@ def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> in
     if (model_id := session.scalars(query).one_or_none()) is None:
         raise GalleryNotFoundError("there is no such gallery")
     return model_id
+
+
+def gallery_models(
+    session: Session, tenant_id: int, gallery_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, tuple[int, str]]:
+    """The id and the engine of each gallery's model; raises `GalleryNotFoundError`."""
+    query = (
+        select(Gallery.id, Gallery.model_id, Model.engine)
+        .join(Model, Model.id == Gallery.model_id)
+        .where(Gallery.tenant_id == tenant_id, Gallery.id.in_(gallery_ids))
+    )
+    found = {row.id: (row.model_id, row.engine) for row in session.execute(query)}
+    if len(found) < len(gallery_ids):
+        raise GalleryNotFoundError("there is no such gallery")
+    return found
 
 
 def list_galleries(

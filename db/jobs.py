@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
 from db.errors import EmptyJobError, GalleriesDifferError, JobNotFoundError
-from db.galleries import gallery_model
+from db.galleries import gallery_models
 from db.ids import new_id
 from db.models import Item, Job, JobGallery, Model, Source
 from db.progress import finish_if_complete
@@ -101,21 +101,26 @@ def _view(row: Row[*tuple[Any, ...]]) -> JobView:
 
 
 def model_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int, EngineSpec]:
-    """The id of the job's model, and its engine.
+    """The id of the job's model, and its engine; raises what `engine_of` raises."""
+    model_id, spec = engine_of(session, tenant_id, new)
+    return ensure_model(session, spec) if model_id is None else model_id, spec
+
+
+def engine_of(session: Session, tenant_id: int, new: NewJob) -> tuple[int | None, EngineSpec]:
+    """The job's engine, and the id of its galleries' model; None without a gallery.
 
     Raises `GalleryNotFoundError`, `GalleriesDifferError`, `EngineUnknownError`.
     """
     if new.gallery_id is None:
-        spec = engine_spec(new.engine) if new.engine else DEFAULT_ENGINE
-        return ensure_model(session, spec), spec
-    model_id = gallery_model(session, tenant_id, new.gallery_id)
-    for further in new.further_gallery_ids:
-        if gallery_model(session, tenant_id, further) != model_id:
-            raise GalleriesDifferError(
-                "the galleries are of several engines, or versions of one, whose distances cannot "
-                "be compared; submit a job for each"
-            )
-    engine = session.scalars(select(Model.engine).where(Model.id == model_id)).one()
+        return None, engine_spec(new.engine) if new.engine else DEFAULT_ENGINE
+    wanted = {new.gallery_id, *new.further_gallery_ids}
+    models = gallery_models(session, tenant_id, wanted)
+    if len(set(models.values())) > 1:
+        raise GalleriesDifferError(
+            "the galleries are of several engines, or versions of one, whose distances cannot "
+            "be compared; submit a job for each"
+        )
+    model_id, engine = models[new.gallery_id]
     return model_id, engine_spec(engine)
 
 

@@ -1,31 +1,38 @@
-"""Whole jobs: one that comes with all its photos, made and sealed in two statements.
+"""Whole jobs: one that comes with all its photos, made and sealed in one statement.
 
-Most submissions are of this kind, and many of one photo. What `db.jobs` and `db.accept` do step by
-step for jobs that get their photos bit by bit would cost five times as much.
+Most submissions are of this kind, and many are of one photo. What `db.jobs` and `db.accept` do step
+by step, for jobs that get their photos bit by bit, would cost several times as much.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, Row, Text, bindparam, text
 from sqlalchemy.orm import Session
 
 from db import nudge
-from db.accept import check_who, photo_ids, photo_of
+from db.accept import check_who
+from db.errors import ConflictingChangesError
 from db.ids import new_id
-from db.jobs import get_job, model_of, threshold_of
-from db.progress import finish_if_complete
-from db.states import ItemState, JobPriority, JobState
+from db.jobs import engine_of, threshold_of
+from db.prepared import Prepared
+from db.states import JobPriority, JobState
 from db.subjects import require_subjects
-from db.uploads import expired_upload
 from db.views import JobView, NewItem, NewJob
-from pipeline.specs import EngineSpec
 
-_MAKE = text("""
-    WITH ended AS (
+# The photos come first, as workers lock them before galleries and subjects. No job is made where
+# the tenant has one of them already, or where the upload was given up.
+_MAKE = Prepared(
+    "facebatch_whole_job",
+    """
+    WITH held AS (
         DELETE FROM upload WHERE tenant_id = :tenant_id AND id = :upload_id RETURNING id
+    ), fresh AS (
+        INSERT INTO photo (id, tenant_id, sha256, size_bytes, object_key)
+        SELECT sent.id, :tenant_id, sent.sha256, sent.size_bytes, sent.object_key
+        FROM unnest(:photos, :hashes, :sizes, :keys) AS sent (id, sha256, size_bytes, object_key)
+        ORDER BY sent.sha256
+        ON CONFLICT (tenant_id, sha256) DO NOTHING
+        RETURNING id
     ), made AS (
         INSERT INTO job (
             id, tenant_id, kind, state, priority, model_id, gallery_id, subject_id,
@@ -33,42 +40,75 @@ _MAKE = text("""
             min_face_px, min_quality, delete_after, sealed_at,
             n_items, n_done, n_no_face, n_failed, n_cancelled
         )
-        SELECT :job_id, :tenant_id, :kind, :state, :priority, :model_id, :gallery_id, :subject_id,
+        SELECT :job_id, :tenant_id, :kind, :state, :priority, model.id, :gallery_id, :subject_id,
                :threshold_distance, :target_fmr, :target_fpir, :gallery_subjects, :top_k,
-               :multiple_faces, :min_face_px, :min_quality,
-               now() + CAST(:keep_for AS interval), now(), :n_items, 0, 0, :n_failed, 0
-        FROM ended
-        RETURNING *
+               :multiple_faces, :min_face_px, :min_quality, now() + :keep_for, now(),
+               cardinality(:photos), 0, 0, 0, 0
+        FROM held
+        JOIN model ON model.id = :model_id
+            OR (:model_id IS NULL AND model.engine = :engine AND model.version = :engine_version)
+        WHERE (SELECT count(*) FROM fresh) = cardinality(:photos)
+        RETURNING id, tenant_id, model_id, subject_id, created_at
     ), searched AS (
         INSERT INTO job_gallery (job_id, gallery_id, tenant_id)
-        SELECT made.id, CAST(further.id AS uuid), made.tenant_id
+        SELECT made.id, further.id, made.tenant_id
         FROM made, unnest(:further) AS further (id)
     ), added AS (
         INSERT INTO item (
-            tenant_id, job_id, photo_id, name, subject_id, new_subject, state,
-            error_code, error_detail, finished_at, fence, attempt
+            tenant_id, job_id, photo_id, name, subject_id, new_subject, state, fence, attempt
         )
-        SELECT made.tenant_id, made.id, CAST(sent.photo_id AS uuid), sent.name,
+        SELECT made.tenant_id, made.id, sent.photo_id, sent.name,
                CASE WHEN sent.new_subject IS NULL THEN made.subject_id END, sent.new_subject,
-               sent.state, sent.error_code, sent.error_detail,
-               CASE WHEN sent.error_code IS NOT NULL THEN now() END, 0, 0
-        FROM made, unnest(:photos, :names, :new_subjects, :states, :codes, :details)
-            WITH ORDINALITY
-            AS sent (photo_id, name, new_subject, state, error_code, error_detail, n)
+               'queued', 0, 0
+        FROM made, unnest(:photos, :names, :new_subjects) WITH ORDINALITY
+            AS sent (photo_id, name, new_subject, n)
         ORDER BY sent.n
     )
-    SELECT made.*, now() AS read_at, pg_notify(:channel, :word) FROM made
-""").bindparams(
-    *(
-        bindparam(name, type_=ARRAY(Text))
-        for name in ("further", "photos", "names", "new_subjects", "states", "codes", "details")
-    )
+    SELECT made.created_at, model.version, pg_notify(:channel, :word)
+    FROM made JOIN model ON model.id = made.model_id
+    """,
+    {
+        "tenant_id": "bigint",
+        "upload_id": "uuid",
+        "photos": "uuid[]",
+        "hashes": "bytea[]",
+        "sizes": "bigint[]",
+        "keys": "text[]",
+        "names": "text[]",
+        "new_subjects": "text[]",
+        "job_id": "uuid",
+        "kind": "text",
+        "state": "text",
+        "priority": "smallint",
+        "model_id": "smallint",
+        "engine": "text",
+        "engine_version": "text",
+        "gallery_id": "uuid",
+        "further": "uuid[]",
+        "subject_id": "uuid",
+        "threshold_distance": "float8",
+        "target_fmr": "float8",
+        "target_fpir": "float8",
+        "gallery_subjects": "bigint",
+        "top_k": "smallint",
+        "multiple_faces": "text",
+        "min_face_px": "integer",
+        "min_quality": "float8",
+        "keep_for": "interval",
+        "channel": "text",
+        "word": "text",
+    },
 )
-_AS_THEY_ARE = {one.name for one in fields(JobView)} - {
-    *("engine", "engine_version", "further_gallery_ids", "source_error", "n_queued", "n_running"),
-    *("kind", "state", "priority", "multiple_faces"),
-}
-"""The members of a job's view that its row has as they are."""
+
+
+class NotFreshError(ConflictingChangesError):
+    """The tenant has one of the photos already: the job must be made step by step."""
+
+
+def is_whole(items: Sequence[NewItem]) -> bool:
+    """Whether a job of these photos can be made so, as far as that can be told beforehand."""
+    hashes = {item.sha256 for item in items if item.object_key and not item.client_id}
+    return len(hashes) == len(items) and None not in hashes
 
 
 def create_whole_job(
@@ -76,28 +116,36 @@ def create_whole_job(
 ) -> JobView:
     """Makes a sealed job of the photos, which lie in the bucket, and ends their upload.
 
-    Raises what `jobs.create_job` and `accept.add_items` raise, and `UploadExpiredError`.
+    Raises what `jobs.create_job` raises, `SubjectRequiredError`, and `NotFreshError` where the
+    transaction must be rolled back and the job made step by step.
     """
     check_who(new, (one.subject_id for one in items if one.new_subject is None))
-    # Photos before galleries and subjects, as workers lock them when they record.
-    photos = photo_ids(session, tenant_id, items)
-    model_id, spec = model_of(session, tenant_id, new)
+    model_id, spec = engine_of(session, tenant_id, new)
     if new.subject_id is not None:
         require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
     threshold = threshold_of(session, tenant_id, new, spec)
-    failed = sum(item.error_code is not None for item in items)
+    job_id = new_id()
     urgent = new.priority == JobPriority.INTERACTIVE
-    row = session.execute(
-        _MAKE,
+    made = _MAKE.execute(
+        session,
         {
             "tenant_id": tenant_id,
             "upload_id": upload_id,
-            "job_id": new_id(),
+            "photos": [new_id() for _ in items],
+            "hashes": [item.sha256 for item in items],
+            "sizes": [item.size_bytes for item in items],
+            "keys": [item.object_key for item in items],
+            "names": [item.name for item in items],
+            "new_subjects": [item.new_subject for item in items],
+            "job_id": job_id,
             "kind": new.kind.value,
             "state": JobState.QUEUED.value,
             "priority": int(new.priority),
             "model_id": model_id,
+            "engine": spec.name,
+            "engine_version": spec.version,
             "gallery_id": new.gallery_id,
+            "further": [*new.further_gallery_ids],
             "subject_id": new.subject_id,
             "threshold_distance": threshold.distance,
             "target_fmr": threshold.target_fmr,
@@ -108,51 +156,47 @@ def create_whole_job(
             "min_face_px": new.limits.min_face_px,
             "min_quality": new.limits.min_quality,
             "keep_for": new.keep_for,
-            "n_items": len(items),
-            "n_failed": failed,
-            "further": [str(one) for one in new.further_gallery_ids],
             "channel": nudge.DUE,
             "word": nudge.URGENT if urgent else "",
-            **_columns(items, photos),
         },
     ).one_or_none()
-    if row is None:
-        raise expired_upload()
-    if failed == len(items):
-        finish_if_complete(session, [row.id])
-        return get_job(session, tenant_id, row.id)
-    return _view(row, new, spec)
-
-
-def _columns(
-    items: Sequence[NewItem], photos: Mapping[bytes, uuid.UUID]
-) -> dict[str, list[str | None]]:
-    """The items' rows, column by column."""
-    photo_ids = [photo_of(item, photos) for item in items]
-    return {
-        "photos": [None if photo_id is None else str(photo_id) for photo_id in photo_ids],
-        "names": [item.name for item in items],
-        "new_subjects": [item.new_subject for item in items],
-        "states": [
-            (ItemState.FAILED if item.error_code else ItemState.QUEUED).value for item in items
-        ],
-        "codes": [item.error_code for item in items],
-        "details": [item.error_detail for item in items],
-    }
-
-
-def _view(row: Row[*tuple[Any, ...]], new: NewJob, spec: EngineSpec) -> JobView:
-    """The job as it was made: of its photos nothing has begun."""
+    if made is None:
+        raise NotFreshError("the job cannot be made in one step")
     return JobView(
-        **{name: getattr(row, name) for name in _AS_THEY_ARE},
+        id=job_id,
         kind=new.kind,
         state=JobState.QUEUED,
         priority=new.priority,
-        multiple_faces=new.multiple_faces,
+        paused_at=None,
+        cancel_requested_at=None,
+        round=1,
         engine=spec.name,
-        engine_version=spec.version,
+        engine_version=made.version,
+        gallery_id=new.gallery_id,
         further_gallery_ids=tuple(sorted(new.further_gallery_ids)),
+        subject_id=new.subject_id,
+        threshold_distance=threshold.distance,
+        target_fmr=threshold.target_fmr,
+        target_fpir=threshold.target_fpir,
+        gallery_subjects=threshold.subjects,
+        top_k=new.top_k,
+        multiple_faces=new.multiple_faces,
+        min_face_px=new.limits.min_face_px,
+        min_quality=new.limits.min_quality,
+        created_at=made.created_at,
+        sealed_at=made.created_at,
+        started_at=None,
+        finished_at=None,
+        n_sources_open=0,
         source_error=None,
-        n_queued=row.n_items - row.n_failed,
+        read_at=made.created_at,
+        before_at=None,
+        before_ended=None,
+        n_items=len(items),
+        n_queued=len(items),
         n_running=0,
+        n_done=0,
+        n_no_face=0,
+        n_failed=0,
+        n_cancelled=0,
     )

@@ -1,15 +1,17 @@
 """Submissions: received photos become a job in one transaction."""
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 
 from db import accept, jobs, sources
+from db.errors import ConflictingChangesError
 from db.failpoints import Failpoint, reached
-from db.session import Session, retried
+from db.session import Session, retried, transaction
 from db.sources import NewSource
 from db.states import JobPriority, SourceKind
 from db.views import JobView, NewItem, NewJob
-from db.whole_jobs import create_whole_job
+from db.whole_jobs import create_whole_job, is_whole
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
 from web.schemas.base import PreferHeader
@@ -22,22 +24,28 @@ INTERACTIVE_PHOTOS = 8
 
 def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
     """Makes a job of the photos that takes no others; returns it once it is committed."""
+    if not arrived.archives and is_whole(arrived.photos):
+        # Where others are at the same photos, or had them before, it takes more than a step.
+        with contextlib.suppress(ConflictingChangesError):
+            return _at_once(services, new, arrived)
+    return retried(services.database, lambda session: _by_steps(session, services, new, arrived))
 
-    def work(session: Session) -> JobView:
-        if not arrived.archives:
-            job = create_whole_job(
-                session, services.tenant_id, new, arrived.photos, arrived.upload_id
-            )
-            reached(Failpoint.ACCEPT_UNCOMMITTED)
-            return job
-        accept.hold_known_photos(session, services.tenant_id, arrived.photos)
-        job_id = jobs.create_job(session, services.tenant_id, new)
-        add_arrived(session, services, job_id, arrived, arrived.photos)
-        jobs.seal_job(session, services.tenant_id, job_id)
-        arrived.settle(session)
-        return jobs.get_job(session, services.tenant_id, job_id)
 
-    return retried(services.database, work)
+def _at_once(services: Services, new: NewJob, arrived: Received) -> JobView:
+    photos, upload_id = arrived.photos, arrived.upload_id
+    with transaction(services.database) as session:
+        job = create_whole_job(session, services.tenant_id, new, photos, upload_id)
+        reached(Failpoint.ACCEPT_UNCOMMITTED)
+        return job
+
+
+def _by_steps(session: Session, services: Services, new: NewJob, arrived: Received) -> JobView:
+    accept.hold_known_photos(session, services.tenant_id, arrived.photos)
+    job_id = jobs.create_job(session, services.tenant_id, new)
+    add_arrived(session, services, job_id, arrived, arrived.photos)
+    jobs.seal_job(session, services.tenant_id, job_id)
+    arrived.settle(session)
+    return jobs.get_job(session, services.tenant_id, job_id)
 
 
 def add_arrived(

@@ -141,7 +141,7 @@ MUTANTS = (
     Mutant(
         name="no row for an upload: what a dead request has sent stays",
         changes=(
-            Change(path="db/uploads.py", old="    session.add(upload)\n", new=""),
+            Change(path="db/uploads.py", old="    session.execute(_BEGIN, values)\n", new=""),
             Change(path="db/uploads.py", old="    if not gone:\n", new="    if gone:\n"),
         ),
         faults=("death at photo_stored",) * 2,
