@@ -31,7 +31,7 @@ from sqlalchemy import text
 from bench.photos import DATA, below
 from bench.soak.stack import SoakStack
 from cli.stack.home import Home
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 
 PROCESSES = 2
 SUBJECTS = 200
@@ -218,7 +218,7 @@ def _memory_mb(stack: SoakStack, part: str) -> float:
 
 def _tenths(stack: SoakStack, job_id: str) -> list[float]:
     """Photos a second in each tenth of the job's photos, by the times at which they ended."""
-    database = make_database(stack.database_url)
+    database = make_database(stack.database_url, role=Role.OWNER)
     with transaction(database) as session:
         query = text("SELECT finished_at FROM item WHERE job_id = :job_id ORDER BY finished_at")
         ended_at = list(session.scalars(query, {"job_id": job_id}))

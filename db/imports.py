@@ -133,8 +133,12 @@ def _batches(rows: list[T]) -> Iterator[list[T]]:
         yield rows[start : start + BATCH_ROWS]
 
 
-_COPY = """
-    COPY template (tenant_id, gallery_id, subject_id, vector) FROM STDIN (FORMAT binary)
+# COPY itself is refused where row-level security holds.
+_STAGE = "CREATE TEMPORARY TABLE imported (subject_id uuid, vector vector) ON COMMIT DROP"
+_COPY = "COPY imported (subject_id, vector) FROM STDIN (FORMAT binary)"
+_TAKE_OVER = """
+    INSERT INTO template (tenant_id, gallery_id, subject_id, vector)
+    SELECT %s, %s::uuid, subject_id, vector FROM imported
 """
 
 
@@ -147,10 +151,12 @@ def _copy_templates(
 ) -> None:
     cursor = session.connection().connection.cursor()
     try:
+        cursor.execute(_STAGE)
         for start in range(0, len(subject_ids), BATCH_ROWS):
             end = start + BATCH_ROWS
-            rows = _copied(tenant_id, gallery_id, subject_ids[start:end], found.vectors[start:end])
+            rows = _copied(subject_ids[start:end], found.vectors[start:end])
             cursor.copy_expert(_COPY, io.BytesIO(b"".join(rows)))
+        cursor.execute(_TAKE_OVER, (tenant_id, str(gallery_id)))
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as exc:
         reason = exc.diag.message_primary or "the connection broke"
         raise DatabaseUnavailableError(f"the database takes no templates: {reason}") from exc
@@ -158,19 +164,14 @@ def _copy_templates(
         cursor.close()
 
 
-def _copied(
-    tenant_id: int,
-    gallery_id: uuid.UUID,
-    subject_ids: Sequence[uuid.UUID],
-    vectors: npt.NDArray[np.float32],
-) -> Iterator[bytes]:
+def _copied(subject_ids: Sequence[uuid.UUID], vectors: npt.NDArray[np.float32]) -> Iterator[bytes]:
     """Rows as COPY reads them in binary; each value with its length before it.
 
     See PostgreSQL's manual, "COPY", "Binary Format". A vector is its dimension, an unused number
     and the values (pgvector, `vector_recv`).
     """
     dimension = vectors.shape[1]
-    row_start = struct.pack(">hiqi16si", 4, 8, tenant_id, 16, gallery_id.bytes, 16)
+    row_start = struct.pack(">hi", 2, 16)
     vector_start = struct.pack(">ihh", 4 + 4 * dimension, dimension, 0)
     yield b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
     for subject_id, vector in zip(subject_ids, vectors.astype(">f4"), strict=True):

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.errors import DatabaseUnavailableError
+from db.roles import Role
 
 DUE = "facebatch_due"
 ENDED = "facebatch_ended"
@@ -65,6 +66,8 @@ class Listener:
             )
             connection.autocommit = True
             with connection.cursor() as cursor:
+                # Whoever listens reads no table; under this role, and for nobody, none is open.
+                cursor.execute(f"SET ROLE {Role.TENANT}")
                 cursor.execute(f"LISTEN {self._channel}")
             self._connection = connection
         return self._connection

@@ -12,7 +12,8 @@ from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db.session import Database, make_database, transaction
+from db.roles import ensure_roles
+from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings, SettingsError, load_settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
@@ -23,11 +24,15 @@ MIGRATION_LOCK = 0x66616365  # Any number; it says "face".
 
 
 def migrate(database: Database) -> None:
-    """Brings the schema to the latest revision; several may call it at once."""
+    """Brings roles and schema to the latest revision; several may call it at once.
+
+    Raises `SettingsError` where the roles are missing, and may not be made.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with database.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        ensure_roles(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -35,7 +40,7 @@ def migrate(database: Database) -> None:
 def prepare(settings: Settings) -> None:
     """Schema, models, tenant `local` and bucket; raises `FaceBatchError`."""
     settings.require_stores()
-    database = make_database(settings.database or "")
+    database = make_database(settings.database or "", role=Role.OWNER)
     try:
         prepare_database(database)
     finally:
@@ -54,9 +59,14 @@ def prepare_database(database: Database) -> None:
     except CommandError as exc:
         raise SettingsError("the database is one of another version of facebatch") from exc
     with transaction(database) as session:
-        ensure_tenant(session, LOCAL_TENANT)
-        for spec in ENGINE_SPECS.values():
-            ensure_model(session, spec)
+        ensure_rows(session)
+
+
+def ensure_rows(session: Session) -> None:
+    """The tenant `local`, and the models; requests find them, and make none."""
+    ensure_tenant(session, LOCAL_TENANT)
+    for spec in ENGINE_SPECS.values():
+        ensure_model(session, spec)
 
 
 def main() -> int:

@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from db.errors import ConflictingChangesError, DatabaseUnavailableError
+from db.roles import Role, taking
+from db.tenancy import tell_tenant
 
-__all__ = ["Database", "Session", "make_database", "ping", "retried", "transaction"]
+__all__ = ["Database", "Role", "Session", "make_database", "ping", "retried", "transaction"]
 
 T = TypeVar("T")
 TRIES = 3
@@ -28,8 +30,13 @@ Database = Engine
 """A pool of connections to one database."""
 
 
-def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Database:
-    """A pool of connections to `database_url` (a libpq URL)."""
+def make_database(
+    database_url: str, *, role: Role, pool_size: int = 5, max_overflow: int = 10
+) -> Database:
+    """A pool of connections to `database_url` (a libpq URL) that work under `role`.
+
+    Under `Role.TENANT` each transaction sees what belongs to the tenant of `db.tenancy`.
+    """
     parts = urlsplit(database_url)
     database = create_engine(
         urlunsplit(parts._replace(scheme="postgresql+psycopg2")),
@@ -48,6 +55,10 @@ def make_database(database_url: str, *, pool_size: int = 5, max_overflow: int = 
             "options": "-c timezone=UTC",
         },
     )
+    if role is not Role.OWNER:
+        event.listen(database, "connect", taking(role))
+    if role is Role.TENANT:
+        event.listen(database, "begin", tell_tenant)
     event.listen(database, "checkin", _note_use)
     event.listen(database, "checkout", _check)
     return database

@@ -10,7 +10,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import openapi, origins, problems
+from web import openapi, origins, problems, tenancy
 from web.incoming import ApiRequest
 from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads
 from web.schemas.base import ProblemOut
@@ -61,15 +61,14 @@ def create_app(settings: Settings) -> Api:
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
-    openapi.describe(
-        app,
-        *(galleries.api, subjects.api, jobs.api, sources.api, uploads.api, exports.api),
-        classic.api,
-    )
+    routes = (galleries, subjects, jobs, sources, uploads, exports, classic)
+    blueprints = [one.api for one in routes]
+    openapi.describe(app, *blueprints)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     app.before_request(_begin)
     origins.guard(app, settings.trusted_host_names)
+    tenancy.attend(app, blueprints)
     app.after_request(_log)
     return app
 

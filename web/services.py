@@ -6,9 +6,10 @@ import redis
 from flask import current_app
 
 from db.allowed import Places
-from db.session import Database, make_database, ping, transaction
+from db.session import Database, Role, make_database, ping, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from db.tenancy import acting_tenant
 from db.tenants import LOCAL_TENANT, ensure_tenant
 from web.bell import Bell
 from web.health import Health
@@ -24,8 +25,18 @@ class Services:
 
     @cached_property
     def database(self) -> Database:
-        """A pool with a connection for every second thread: none holds one for long."""
-        return make_database(self.settings.database or "", pool_size=8, max_overflow=24)
+        """A pool with a connection for every second thread: none holds one for long.
+
+        It shows the rows of the request's tenant, and nobody else's.
+        """
+        url = self.settings.database or ""
+        return make_database(url, role=Role.TENANT, pool_size=8, max_overflow=24)
+
+    @cached_property
+    def directory(self) -> Database:
+        """A small pool for finding out who asks, before there is a tenant. It shows all rows."""
+        url = self.settings.database or ""
+        return make_database(url, role=Role.SYSTEM, pool_size=1, max_overflow=3)
 
     @cached_property
     def bell(self) -> Bell:
@@ -59,10 +70,18 @@ class Services:
             }
         )
 
-    @cached_property
+    @property
     def tenant_id(self) -> int:
+        """The tenant of the request that is being answered."""
+        tenant_id = acting_tenant()
+        if tenant_id is None:
+            raise RuntimeError("this route has no tenant: see web.tenancy")
+        return tenant_id
+
+    @cached_property
+    def local_tenant_id(self) -> int:
         """The local stack's one tenant."""
-        with transaction(self.database) as session:
+        with transaction(self.directory) as session:
             return ensure_tenant(session, LOCAL_TENANT)
 
 

@@ -17,7 +17,7 @@ from db import nudge
 from db.errors import UnavailableError
 from db.ledger import release
 from db.retry import retrying
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 from db.settings import Settings
 from workers.board import Board, Left, Slot
 
@@ -103,7 +103,9 @@ class Children:
 
     def _release(self, left: list[Left]) -> None:
         held = [item for one in left for item in one.held]
-        database = make_database(self._settings.database or "", pool_size=1, max_overflow=0)
+        database = make_database(
+            self._settings.database or "", role=Role.SYSTEM, pool_size=1, max_overflow=0
+        )
 
         def commit() -> set[int]:
             with transaction(database) as session:

@@ -5,7 +5,7 @@ from typing import Self
 
 import structlog
 
-from db.session import Database, make_database
+from db.session import Database, Role, make_database
 from db.settings import Settings
 from db.storage import ObjectStore
 from pipeline.errors import FaceBatchError
@@ -37,7 +37,9 @@ class WorkerContext:
             slot=slot or Board(processes=1).slot(0),
             settings=settings,
             # One thread computes, one fetches; the third is for the moment of a reconnect.
-            database=make_database(settings.database or "", pool_size=2, max_overflow=1),
+            database=make_database(
+                settings.database or "", role=Role.SYSTEM, pool_size=2, max_overflow=1
+            ),
             store=ObjectStore.from_settings(settings),
         )
 

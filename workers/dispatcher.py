@@ -18,7 +18,7 @@ from db.errands import ErrandKind, dispatch_errands, unsend_errands
 from db.errors import UnavailableError
 from db.failpoints import Failpoint, reached
 from db.nudge import Listener
-from db.session import Database, make_database, transaction
+from db.session import Database, Role, make_database, transaction
 from db.settings import Settings
 from workers.celery_app import make_celery, send_chunk, send_export, send_source
 from workers.loop import StopSignal, run_with_settings
@@ -162,7 +162,7 @@ def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> None:
 def run(settings: Settings) -> None:
     """Dispatches until SIGINT or SIGTERM."""
     stop = StopSignal()
-    database = make_database(settings.database or "", pool_size=1, max_overflow=0)
+    database = make_database(settings.database or "", role=Role.SYSTEM, pool_size=1, max_overflow=0)
     dispatcher = Dispatcher(settings, database, make_celery(settings))
     listener = Listener(settings.database or "", nudge.DUE)
     while not stop:

@@ -21,7 +21,7 @@ from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
 from db.extracting import forget_extracting
 from db.failpoints import Failpoint, reached
-from db.session import Database, Session, make_database, transaction
+from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from workers.celery_app import QUEUES
@@ -202,7 +202,7 @@ class Reconciler:
 def run(settings: Settings) -> None:
     """Reconciles at once, then time and again until SIGINT or SIGTERM."""
     stop = StopSignal()
-    database = make_database(settings.database or "", pool_size=1, max_overflow=0)
+    database = make_database(settings.database or "", role=Role.SYSTEM, pool_size=1, max_overflow=0)
     reconciler = Reconciler(settings, database, ObjectStore.from_settings(settings))
     while not stop:
         reconciler.reconcile()

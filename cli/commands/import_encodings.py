@@ -11,7 +11,7 @@ from cli.telling import counted
 from db.errors import DuplicateSubjectError, NamesTakenError
 from db.imports import Imported, NamedEmbeddings, import_templates
 from db.prepare import prepare_database
-from db.session import Session, make_database, retried
+from db.session import Role, Session, make_database, retried
 from db.settings import load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
 from pipeline.names import spelt
@@ -89,13 +89,15 @@ def _imported(gallery: str, spec: EngineSpec, found: NamedEmbeddings) -> Importe
         return import_templates(session, tenant_id, gallery=gallery, spec=spec, found=found)
 
     with used_database(load_settings()) as database_url:
-        database = make_database(database_url)
+        owner = make_database(database_url, role=Role.OWNER)
+        database = make_database(database_url, role=Role.SYSTEM)
         try:
-            prepare_database(database)
+            prepare_database(owner)
             return retried(database, work)
         except NamesTakenError as exc:
             raise DuplicateSubjectError(_taken(gallery, exc.names)) from exc
         finally:
+            owner.dispose()
             database.dispose()
 
 

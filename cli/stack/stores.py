@@ -26,7 +26,7 @@ def own_stores(settings: Settings, home: Home, ports: FreePorts) -> tuple[Settin
     if settings.database is None:
         port = ports.one()
         # Each worker process holds up to two; the rest is for the web processes and a look inside.
-        needed = 80 + 2 * settings.worker_processes
+        needed = 90 + 2 * settings.worker_processes
         parts.append(postgres.postgres(home, port, max_connections=needed))
         found["database_url"] = SecretStr(postgres.database_url(home, port))
     if settings.redis_url is None:

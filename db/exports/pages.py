@@ -10,6 +10,7 @@ from db.results import job_items
 from db.retry import retrying
 from db.session import Database, Session, transaction
 from db.subject_results import NOBODY, job_subjects
+from db.tenancy import acting_for
 
 T = TypeVar("T")
 PAGE = 500
@@ -42,7 +43,7 @@ def photo_pages(
         items = job_items(session, tenant_id, job_id, after=after, limit=PAGE)
         return [photo_line(item, job) for item in items], items[-1].id if items else 0
 
-    while (found := _committed(database, page))[0]:
+    while (found := _committed(database, tenant_id, page))[0]:
         lines, after = found
         yield lines
 
@@ -63,14 +64,15 @@ def subject_pages(
         found = job_subjects(session, tenant_id, job_id, after=after, limit=SUBJECTS_PAGE)
         return [subject_line(one) for one in found], found[-1].subject_id if found else after
 
-    while (found := _committed(database, page))[0]:
+    while (found := _committed(database, tenant_id, page))[0]:
         lines, after = found
         yield lines
 
 
-def _committed(database: Database, work: Callable[[Session], T]) -> T:
+def _committed(database: Database, tenant_id: int, work: Callable[[Session], T]) -> T:
     def once() -> T:
-        with transaction(database) as session:
+        # A file is read on when the request that asked for it, and its tenant, are gone.
+        with acting_for(tenant_id), transaction(database) as session:
             return work(session)
 
     return retrying(once, for_s=PATIENCE_S)

@@ -18,8 +18,8 @@ from worker_kit import OwnQueue, StartWorker, starting
 from cli.stack.home import open_home
 from cli.stack.ports import FreePorts
 from cli.stack.valkey import redis_url, valkey
-from db.prepare import migrate
-from db.session import Database, make_database, transaction
+from db.prepare import ensure_rows, migrate
+from db.session import Database, Role, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
@@ -47,7 +47,7 @@ def migrated_url(stores: Settings) -> str:
     url = stores.database or ""
     _execute(url, f"CREATE DATABASE {TEMPLATE}")
     migrated = _sibling(url, TEMPLATE)
-    database = make_database(migrated)
+    database = make_database(migrated, role=Role.OWNER)
     migrate(database)
     database.dispose()
     return migrated
@@ -64,8 +64,16 @@ def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A pool on a fresh database."""
-    database = make_database(database_url)
+    """A pool on a fresh database, which works as workers do."""
+    database = make_database(database_url, role=Role.SYSTEM)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def owners(database_url: str) -> Iterator[Database]:
+    """The same database for the owner of its tables: to make and change the schema."""
+    database = make_database(database_url, role=Role.OWNER)
     yield database
     database.dispose()
 
@@ -95,8 +103,10 @@ def settings(stores: Settings, database_url: str) -> Settings:
 
 
 @pytest.fixture
-def api(settings: Settings) -> Api:
+def api(settings: Settings, database: Database) -> Api:
     """The HTTP API; nobody works on what it accepts."""
+    with transaction(database) as session:
+        ensure_rows(session)
     return Api(create_app(settings).test_client())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from api_kit import Api
 
 from db.exports.queue import ExportClaim, claim_export
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from workers.context import WorkerContext
@@ -16,7 +16,7 @@ def context_of(settings: Settings) -> WorkerContext:
     """A worker's, as far as exports need it."""
     return WorkerContext(
         settings=settings,
-        database=make_database(settings.database or ""),
+        database=make_database(settings.database or "", role=Role.SYSTEM),
         store=ObjectStore.from_settings(settings),
     )
 

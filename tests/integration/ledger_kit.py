@@ -15,7 +15,7 @@ from db.dispatch import Dispatched, Lane, Room, dispatch
 from db.ledger import Claim, claim
 from db.record import EnrolFace, Outcome, record
 from db.search import nearest
-from db.session import Database, transaction
+from db.session import Database, Session, transaction
 from db.states import ItemState, JobKind
 from db.views import JobView, NewItem, NewJob
 from pipeline.faces import Box, Face, PhotoFaces
@@ -147,22 +147,39 @@ def failed(claimed: Claim, code: str = "not_an_image") -> Outcome:
     return Outcome(claim=claimed, state=ItemState.FAILED, error_code=code, error_detail="x")
 
 
-def plans(kit: Kit, call: Callable[[], object]) -> list[str]:
-    """How the server goes about each statement that `call` has asked of it."""
+def as_owner(session: Session) -> None:
+    """What follows in the transaction is done by the owner of the tables, and not as workers do."""
+    session.execute(text("SET LOCAL ROLE NONE"))
+
+
+def asked_of(database: Database, call: Callable[[], object]) -> list[tuple[str, Any]]:
+    """The statements that `call` has asked of the server, with their values."""
     seen: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
         seen.append((statement, values))
 
-    event.listen(kit.database, "before_cursor_execute", note)
+    event.listen(database, "before_cursor_execute", note)
     call()
-    event.remove(kit.database, "before_cursor_execute", note)
-    with kit.database.connect() as connection:
-        return [
-            "\n".join(line for (line,) in connection.exec_driver_sql(f"EXPLAIN {sql}", values))
-            for sql, values in seen
-            if sql.lstrip().startswith(("SELECT", "WITH"))
-        ]
+    event.remove(database, "before_cursor_execute", note)
+    return seen
+
+
+def explained(database: Database, sql: str, values: Any) -> str:
+    """How the server goes about a statement."""
+    one = values[0] if isinstance(values, list) else values  # All rows of many go the same way.
+    with database.connect() as connection:
+        lines = connection.exec_driver_sql(f"EXPLAIN {sql}", one)
+        return "\n".join(line for (line,) in lines)
+
+
+def plans(kit: Kit, call: Callable[[], object]) -> list[str]:
+    """How the server goes about each query that `call` has asked of it."""
+    return [
+        explained(kit.database, sql, values)
+        for sql, values in asked_of(kit.database, call)
+        if sql.lstrip().startswith(("SELECT", "WITH"))
+    ]
 
 
 def indexes_of_items(plan: str) -> set[str]:
@@ -189,4 +206,5 @@ def many(kit: Kit, job_id: uuid.UUID, number: int) -> None:
         session.execute(
             text("UPDATE job SET n_items = n_items + :number WHERE id = :job_id"), values
         )
+        as_owner(session)
         session.execute(text("ANALYZE item"))

@@ -2,7 +2,7 @@
 
 import uuid
 
-from ledger_kit import Kit, item
+from ledger_kit import Kit, as_owner, item
 from sqlalchemy import text
 
 from db.jobs import seal_job
@@ -78,6 +78,7 @@ def identified(kit: Kit, n_photos: int, *, gallery: str = "people") -> uuid.UUID
     values = {"job": job_id, "gallery": gallery_id, "n": n_photos, "salt": uuid.uuid4().hex}
     with transaction(kit.database) as session:
         session.execute(text(_ROWS), values)
+        as_owner(session)
         session.execute(text("ANALYZE"))
     with transaction(kit.database) as session:
         seal_job(session, kit.tenant_id, job_id)

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, refused
-from ledger_kit import Kit, done, failed, many, photo_of
+from ledger_kit import Kit, as_owner, done, failed, many, photo_of
 from sqlalchemy import text
 
 from cli.sample import Sample
@@ -119,6 +119,7 @@ def test_who_waits_is_answered_at_the_end_and_not_at_the_next_look(
     listening = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN facebatch_ended'"
     for _ in range(200):
         with transaction(local.database) as session:
+            as_owner(session)
             if session.execute(text(listening)).scalar_one():
                 break
         time.sleep(0.05)

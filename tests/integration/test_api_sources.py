@@ -19,6 +19,7 @@ from db.models import Archive, DoomedObject, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from db.tenancy import acting_for
 from web import uploading
 from web.app import create_app
 from web.schemas.sources import MAX_SOURCES
@@ -374,10 +375,11 @@ def test_a_zip_that_takes_long_keeps_its_upload_and_loses_it_only_to_the_reconci
     with transaction(local.database) as session:
         upload_id = uploads.begin_upload(session, local.tenant_id)
     chunks = uploading.archive_chunks(Services(settings), upload_id, [b"a", b"b"])
-    next(chunks)
+    with acting_for(local.tenant_id):
+        next(chunks)
     with transaction(local.database) as session:
         session.execute(text("UPDATE upload SET created_at = created_at - interval '9 h'"))
         assert erase.give_up_uploads(session) == 0
         session.execute(text("DELETE FROM upload"))
-    with pytest.raises(uploads.UploadExpiredError):
+    with pytest.raises(uploads.UploadExpiredError), acting_for(local.tenant_id):
         next(chunks)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from api_kit import NOWHERE, Api, image, made, refused
-from ledger_kit import Kit, item, photo_of
+from ledger_kit import Kit, as_owner, item, photo_of
 from sqlalchemy import insert, update
 
 from db import galleries
@@ -173,6 +173,7 @@ def test_of_another_version_no_rate_is_claimed(api: Api, local: Kit) -> None:
     job = made(api.post("/v1/jobs", json={"kind": "identify", "gallery": gallery}))
     before = api.get(f"/v1/jobs/{job}").json["threshold"]
     with transaction(local.database) as session:
+        as_owner(session)
         session.execute(
             update(Model).where(Model.engine == DEFAULT_ENGINE.name).values(version="0")
         )

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from api_kit import Api, image, made, refused
-from ledger_kit import Kit
+from ledger_kit import Kit, as_owner
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
@@ -33,7 +33,7 @@ class Ring:
         """Loses the first so many times; then nobody is in its way."""
         self.tries += 1
         # Whoever finds the ring first is the one to let go.
-        session.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
+        patience(session, "10ms")
         with ThreadPoolExecutor(1) as pool:
             if self.tries <= self._times:
                 other = self._lucky(session, pool)
@@ -48,7 +48,7 @@ class Ring:
             with transaction(self._kit.database) as other:
                 self._lock(other, 1)
                 holds.set()
-                other.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+                patience(other, "60s")
                 self._lock(other, 0)
 
         self._lock(session, 0)
@@ -61,6 +61,12 @@ class Ring:
     def _lock(self, session: Session, number: int) -> None:
         query = select(Gallery.id).where(Gallery.id == self._ids[number])
         session.execute(query.with_for_update())
+
+
+def patience(session: Session, limit: str) -> None:
+    """After so long the transaction looks whether it waits in a ring."""
+    as_owner(session)
+    session.execute(text(f"SET LOCAL deadlock_timeout = '{limit}'"))
 
 
 def _somebody_waits(kit: Kit) -> bool:
@@ -152,7 +158,7 @@ def test_a_client_hears_nothing_of_a_deadlock(
     asking: Asking, local: Kit, asked: str, first: type, then: type, status: int
 ) -> None:
     with transaction(local.database) as session:
-        session.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+        patience(session, "60s")
         session.execute(select(first.id).with_for_update())
         answer = asking.begin(local, asked)
         # From here on the two wait for each other, until the API's server lets go after a second.

@@ -41,7 +41,7 @@ from workers.stages.exporting import write_export
 WRITE_SLOWLY = """
 import sys, time, uuid
 from db.exports import pages
-from db.session import make_database
+from db.session import Role, make_database
 from db.settings import load_settings
 from db.storage import ObjectStore
 from workers.context import WorkerContext
@@ -56,7 +56,7 @@ settings = load_settings()
 exporting.write_export(
     WorkerContext(
         settings=settings,
-        database=make_database(settings.database),
+        database=make_database(settings.database, role=Role.SYSTEM),
         store=ObjectStore.from_settings(settings),
     ),
     uuid.UUID(sys.argv[1]),

@@ -194,6 +194,7 @@ def test_a_connection_that_breaks_leaves_nothing(kit: Kit, monkeypatch: pytest.M
         batches.append(arguments)
         if len(batches) == 3:
             with kit.database.connect() as other:
+                other.execute(text("SET LOCAL ROLE NONE"))
                 other.execute(
                     text(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import redis
 from botocore.config import Config
-from ledger_kit import Kit, done, item, photo_of
+from ledger_kit import Kit, as_owner, done, item, photo_of
 from sqlalchemy import func, select, text, update
 
 from db import erase, results, uploads
@@ -202,6 +202,7 @@ def test_no_transaction_is_open_while_the_bucket_is_asked(
         thread.start()
         assert asked.wait(30)
         with transaction(kit.database) as session:
+            as_owner(session)
             open_ones = session.scalar(
                 text(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

@@ -16,7 +16,7 @@ from cli.stack.ports import FreePorts
 from cli.stack.stores import own_stores
 from db.errors import UnavailableError
 from db.prepare import migrate
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 from db.settings import Settings, load_settings
 from db.states import JobState
 from db.storage import ObjectStore
@@ -75,7 +75,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, stores_home: Home) -> Iterator
         for name in stores.keepers:
             stores.start(name)
         ObjectStore.from_settings(settings).ensure_bucket()
-        database = make_database(settings.database or "")
+        database = make_database(settings.database or "", role=Role.OWNER)
         migrate(database)
         database.dispose()
         yield stores
@@ -86,7 +86,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, stores_home: Home) -> Iterator
 
 @pytest.fixture
 def owner(own: Stores) -> Iterator[Kit]:
-    database = make_database(own.settings.database or "")
+    database = make_database(own.settings.database or "", role=Role.SYSTEM)
     with transaction(database) as session:
         ensure_model(session, DEFAULT_ENGINE)
         kit = Kit(database=database, tenant_id=ensure_tenant(session, "owner"))

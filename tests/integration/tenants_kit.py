@@ -1,0 +1,64 @@
+"""What tests of tenants share: somebody who has rows in each table, and looking at tables."""
+
+import datetime as dt
+import hashlib
+import uuid
+from collections.abc import Iterator
+
+from ledger_kit import Kit, item, photo_of
+from sqlalchemy import Table, text
+
+from db import erase
+from db.exports.formats import Wanted
+from db.exports.queue import create_export
+from db.extracting import begin_extracting
+from db.models import Base
+from db.session import Session, transaction
+from db.sources import NewArchive, NewSource, add_source
+from db.states import ExportFormat, JobKind, SourceKind
+from db.uploads import begin_upload
+
+_COPY_OF = text("""
+    INSERT INTO archive_copy (tenant_id, archive_id, photo_id)
+    SELECT tenant_id, archive.id, photo.id FROM archive JOIN photo USING (tenant_id)
+    WHERE tenant_id = :tenant_id
+""")
+
+
+def of_tenants() -> Iterator[Table]:
+    """Tables whose rows belong to somebody."""
+    return (one for one in Base.metadata.sorted_tables if "tenant_id" in one.columns)
+
+
+def fill(kit: Kit) -> None:
+    """Gives the tenant at least one row in each table; there is a test that none was forgotten."""
+    people, others = kit.gallery("people"), kit.gallery("others")
+    kit.enrol(people, "Ada", 1)
+    searched = kit.job(
+        item("crowd"), kind=JobKind.IDENTIFY, gallery_id=people, further_gallery_ids=(others,)
+    )
+    (claimed,) = kit.claim_all()
+    kit.record(kit.searched(claimed, photo_of(1, 2)))
+    _begin_work(kit, searched)
+
+
+def _begin_work(kit: Kit, searched: uuid.UUID) -> None:
+    """A photo in a worker's hands, a zip, an export and an upload under way; and a deletion."""
+    goes, stays = kit.job(item("goes")), kit.job(item("stays"), seal=False)
+    claims = {hashlib.sha256(b"stays").digest(): kit.claim_all()[-1]}
+    archive = NewArchive(object_key=f"{uuid.uuid4()}/0", size_bytes=1)
+    wanted = Wanted(tenant_id=kit.tenant_id, job_id=searched, format=ExportFormat.JSONL)
+    with transaction(kit.database) as session:
+        begin_extracting(session, claims, mine=())
+        new = NewSource(kind=SourceKind.ARCHIVE, archive=archive)
+        add_source(session, kit.tenant_id, stays, new)
+        session.execute(_COPY_OF, {"tenant_id": kit.tenant_id})
+        create_export(session, wanted, keep_for=dt.timedelta(days=1))
+        begin_upload(session, kit.tenant_id)
+        erase.delete_job(session, kit.tenant_id, goes)
+
+
+def rows_of(session: Session, table: str, key: str = "tenant_id") -> dict[int, str]:
+    """What each tenant has in a table, as one hash."""
+    query = f"SELECT {key}, md5(string_agg(one::text, '' ORDER BY one::text)) FROM {table} AS one"
+    return {row[0]: row[1] for row in session.execute(text(f"{query} GROUP BY 1"))}

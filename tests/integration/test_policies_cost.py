@@ -1,0 +1,151 @@
+"""What row-level security costs: no index, and one short question for each transaction."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from api_kit import Api
+from ledger_kit import (
+    Kit,
+    as_owner,
+    asked_of,
+    embedding,
+    explained,
+    item,
+    many,
+    photo_of,
+)
+from results_kit import identified
+from sqlalchemy import text
+
+from db import accept, galleries, jobs, ledger, results, subjects
+from db.exports import queue as exports
+from db.roles import Role
+from db.search import nearest
+from db.session import Database, Session, make_database, transaction
+from db.states import JobKind
+from db.subject_results import NOBODY, job_subjects
+from db.tenancy import acting_for
+from web.services import EXTENSION
+
+READ_BY = re.compile(r"(Seq Scan on|using|Bitmap Index Scan on) (\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """A tenant with much in its tables, and beside it another."""
+
+    kit: Kit
+    gallery_id: uuid.UUID
+    done: uuid.UUID
+    """A job that has ended."""
+    open: uuid.UUID
+    """A job with much to do."""
+
+
+@pytest.fixture
+def full(kit: Kit, stranger: Kit) -> Full:
+    both = (stranger, kit)
+    for one in both:
+        one.enrol(one.gallery(), "Ada", 1)
+    for one in both:
+        done, gallery_id = identified(one, 3000), one.gallery()
+        opened = one.job(item("a"), kind=JobKind.IDENTIFY, gallery_id=gallery_id, seal=False)
+        many(one, opened, 3000)
+    with transaction(kit.database) as session:
+        as_owner(session)
+        session.execute(text("ANALYZE"))
+    return Full(kit=kit, gallery_id=gallery_id, done=done, open=opened)
+
+
+@pytest.fixture
+def seen(database_url: str) -> Iterator[Database]:
+    """As a tenant's connection shows it."""
+    database = make_database(database_url, role=Role.TENANT)
+    yield database
+    database.dispose()
+
+
+def read_by(plan: str) -> set[tuple[str, str]]:
+    """The tables that are read as a whole, and the indexes that are gone by."""
+    return {(how, name) for how, name in READ_BY.findall(plan)}
+
+
+Ask = Callable[[Session, Full], object]
+OF_REQUESTS: dict[str, Ask] = {
+    "a job": lambda session, full: jobs.get_job(session, full.kit.tenant_id, full.open),
+    "jobs": lambda session, full: jobs.list_jobs(session, full.kit.tenant_id),
+    "results": lambda session, full: results.job_items(session, full.kit.tenant_id, full.done),
+    "whom it shows": lambda session, full: job_subjects(
+        session, full.kit.tenant_id, full.done, after=NOBODY, limit=100
+    ),
+    "subjects": lambda session, full: subjects.list_subjects(
+        session, full.kit.tenant_id, full.gallery_id
+    ),
+    "a subject by name": lambda session, full: subjects.list_subjects(
+        session, full.kit.tenant_id, full.gallery_id, name="Ada"
+    ),
+    "how many subjects": lambda session, full: subjects.count_subjects(
+        session, full.kit.tenant_id, full.gallery_id
+    ),
+    "galleries": lambda session, full: galleries.list_galleries(session, full.kit.tenant_id),
+    "exports": lambda session, full: exports.list_exports(session, full.kit.tenant_id, full.done),
+    "known photos": lambda session, full: accept.hold_known_photos(
+        session, full.kit.tenant_id, [item(str(n)) for n in range(100)]
+    ),
+    "more photos": lambda session, full: accept.add_items(
+        session, full.kit.tenant_id, full.open, [item(f"more {n}") for n in range(100)]
+    ),
+    "nearest": lambda session, full: nearest(
+        session, full.kit.tenant_id, [full.gallery_id], [embedding(1)], top_k=5
+    ),
+}
+
+
+def test_requests_go_by_the_indexes_that_they_would_go_by_without_policies(
+    owners: Database, seen: Database, full: Full
+) -> None:
+    for name, ask in OF_REQUESTS.items():
+        for sql, values in asked_for(seen, full, ask):
+            with acting_for(full.kit.tenant_id):
+                plan = explained(seen, sql, values)
+            assert read_by(plan) == read_by(explained(owners, sql, values)), (name, plan)
+
+
+def asked_for(seen: Database, full: Full, ask: Ask) -> list[tuple[str, Any]]:
+    def call() -> None:
+        with acting_for(full.kit.tenant_id), transaction(seen) as session:
+            ask(session, full)
+
+    (told, *asked) = asked_of(seen, call)
+    assert "set_config" in told[0]
+    assert asked
+    return asked
+
+
+def test_a_worker_s_queries_are_planned_as_without(owners: Database, full: Full) -> None:
+    kit = full.kit
+
+    def work() -> None:
+        for claimed in kit.claim(kit.dispatch()[0]):
+            with transaction(kit.database) as session:
+                ledger.extend(session, [claimed], lease_s=60)
+            kit.record(kit.searched(claimed, photo_of(1, 2)))
+
+    asked = asked_of(kit.database, work)
+    assert len(asked) > 10
+    for sql, values in asked:
+        plan = explained(kit.database, sql, values)
+        assert plan == explained(owners, sql, values)
+
+
+def test_a_job_s_status_costs_one_question_more(api: Api, local: Kit) -> None:
+    job_id = local.job(item("a"))
+    assert api.get(f"/v1/jobs/{job_id}").status_code == 200
+    database = api.client.application.extensions[EXTENSION].database
+    asked = asked_of(database, lambda: api.get(f"/v1/jobs/{job_id}"))
+    assert len(asked) == 2
+    assert "set_config" in asked[0][0]
