@@ -104,8 +104,12 @@ def list_galleries(
 
 
 def _galleries(tenant_id: int) -> Select[*tuple[Any, ...]]:
-    subjects = select(func.count()).where(Subject.gallery_id == Gallery.id).scalar_subquery()
-    templates = select(func.count()).where(Template.gallery_id == Gallery.id).scalar_subquery()
+    subjects, templates = (
+        select(func.count())
+        .where(one.tenant_id == tenant_id, one.gallery_id == Gallery.id)
+        .scalar_subquery()
+        for one in (Subject, Template)
+    )
     return (
         select(
             Gallery.id,

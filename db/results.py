@@ -89,12 +89,13 @@ def job_items(
     ).all()
     if rules is None or not rows:
         return []
-    faces = _faces(session, [row.extraction_id for row in rows if row.extraction_id is not None])
+    searched = [row.extraction_id for row in rows if row.extraction_id is not None]
+    faces = _faces(session, tenant_id, searched)
     passing = {
         extraction_id: [face for face in some if rules.passes(face)]
         for extraction_id, some in faces.items()
     }
-    views = _face_views(session, rules, rows, passing)
+    views = _face_views(session, tenant_id, rules, rows, passing)
     return [
         _item_view(
             row,
@@ -127,12 +128,14 @@ def _one_of(column: Any, ids: Sequence[int]) -> ColumnElement[bool]:
     return cast("ColumnElement[bool]", column == any_(wanted))
 
 
-def _faces(session: Session, extraction_ids: Sequence[int]) -> dict[int, list[_Row]]:
+def _faces(
+    session: Session, tenant_id: int, extraction_ids: Sequence[int]
+) -> dict[int, list[_Row]]:
     """The faces of each extraction, in order."""
     by_extraction = defaultdict(list)
     for face in session.execute(
         select(*_FACE)
-        .where(_one_of(Face.extraction_id, extraction_ids))
+        .where(Face.tenant_id == tenant_id, _one_of(Face.extraction_id, extraction_ids))
         .order_by(Face.extraction_id, Face.ordinal)
     ):
         by_extraction[face.extraction_id].append(face)
@@ -140,12 +143,16 @@ def _faces(session: Session, extraction_ids: Sequence[int]) -> dict[int, list[_R
 
 
 def _face_views(
-    session: Session, rules: _Rules, rows: Sequence[_Row], faces: Mapping[int, Sequence[_Row]]
+    session: Session,
+    tenant_id: int,
+    rules: _Rules,
+    rows: Sequence[_Row],
+    faces: Mapping[int, Sequence[_Row]],
 ) -> dict[int, tuple[FaceView, ...]]:
     """What is told of the faces of each item, by the item's id."""
     item_ids = [row.id for row in rows]
-    candidates = _candidates(session, item_ids) if rules.searching else {}
-    enrolled = _enrolled(session, item_ids)
+    candidates = _candidates(session, tenant_id, item_ids) if rules.searching else {}
+    enrolled = _enrolled(session, tenant_id, item_ids)
     return {
         row.id: tuple(
             _face_view(
@@ -160,7 +167,7 @@ def _face_views(
     }
 
 
-def _candidates(session: Session, item_ids: Sequence[int]) -> _Candidates:
+def _candidates(session: Session, tenant_id: int, item_ids: Sequence[int]) -> _Candidates:
     """Candidates by item and face, nearest first; ranks close up where a subject was deleted."""
     found: dict[tuple[int, int], list[CandidateView]] = defaultdict(list)
     for row in session.execute(
@@ -169,7 +176,11 @@ def _candidates(session: Session, item_ids: Sequence[int]) -> _Candidates:
             *(Subject.id, Subject.number, Subject.name, Subject.gallery_id),
         )
         .join(Subject, Subject.id == Candidate.subject_id)
-        .where(_one_of(Candidate.item_id, item_ids))
+        .where(
+            Candidate.tenant_id == tenant_id,
+            Subject.tenant_id == tenant_id,
+            _one_of(Candidate.item_id, item_ids),
+        )
         .order_by(Candidate.item_id, Candidate.face_id, Candidate.rank)
     ):
         near = found[row.item_id, row.face_id]
@@ -186,7 +197,7 @@ def _candidates(session: Session, item_ids: Sequence[int]) -> _Candidates:
     return found
 
 
-def _enrolled(session: Session, item_ids: Sequence[int]) -> set[tuple[int, int]]:
+def _enrolled(session: Session, tenant_id: int, item_ids: Sequence[int]) -> set[tuple[int, int]]:
     """Pairs of item and face where the face is a template of the item's subject."""
     rows = session.execute(
         select(Item.id, Face.id)
@@ -196,7 +207,11 @@ def _enrolled(session: Session, item_ids: Sequence[int]) -> set[tuple[int, int]]
             Template,
             (Template.embedding_id == Embedding.id) & (Template.subject_id == Item.subject_id),
         )
-        .where(_one_of(Item.id, item_ids), Item.subject_id.is_not(None))
+        .where(
+            *(one.tenant_id == tenant_id for one in (Item, Face, Embedding, Template)),
+            _one_of(Item.id, item_ids),
+            Item.subject_id.is_not(None),
+        )
     )
     return {(item_id, face_id) for item_id, face_id in rows}
 

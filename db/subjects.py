@@ -108,7 +108,11 @@ def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> i
 
 
 def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]:
-    templates = select(func.count()).where(Template.subject_id == Subject.id).scalar_subquery()
+    templates = (
+        select(func.count())
+        .where(Template.tenant_id == tenant_id, Template.subject_id == Subject.id)
+        .scalar_subquery()
+    )
     return select(
         Subject.id,
         Subject.number,
