@@ -70,12 +70,12 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def pages(self, path: str, field: str) -> Iterator[Json]:
+    def pages(self, path: str, field: str, *, params: Json | None = None) -> Iterator[Json]:
         """What a listing holds, page by page."""
         cursor: str | None = None
         while True:
-            params = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
-            page = self.call("GET", path, params=params)
+            where = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
+            page = self.call("GET", path, params=where | (params or {}))
             yield from page[field]
             if (cursor := page["next_cursor"]) is None:
                 return

@@ -19,6 +19,7 @@ COMMANDS = (
     "submit",
     "jobs",
     "results",
+    "webhooks",
     "embed",
     "import-encodings",
     "demo",

@@ -17,12 +17,13 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Row, TextClause, bindparam, text
 from sqlalchemy.orm import Session
 
+from db.holding import hold
+
 MAX_INTERACTIVE_ITEMS = 100
 """A job of more photos takes its turn among the others, whatever it says of itself."""
 SMALLEST_CHUNK = 2
 """Of a job that is about to end; a photo for which a process is free travels alone."""
 _LOCK_KEY = 0x66616365
-_LOCK_LIMIT = "5s"
 
 
 class Lane(Enum):
@@ -76,10 +77,7 @@ def hold_dispatch(session: Session) -> None:
 
     A process that is stopped inside the transaction loses it after a few seconds.
     """
-    hold = "SELECT set_config('idle_in_transaction_session_timeout', :limit, true), "
-    session.execute(
-        text(hold + "pg_advisory_xact_lock(:key)"), {"limit": _LOCK_LIMIT, "key": _LOCK_KEY}
-    )
+    hold(session, _LOCK_KEY)
 
 
 def dispatch(session: Session, rooms: Mapping[Lane, Room], turns: Turns) -> Dispatched:

@@ -13,6 +13,7 @@ from db.control import begin_cancel
 from db.erase import delete_unused_photos
 from db.exports.removal import drop_exports_of_job
 from db.models import Item, Job
+from db.webhooks.events import forget_matches
 
 BATCH_ITEMS = 500
 """Items of a large job that one transaction deletes, with their photos and faces."""
@@ -25,6 +26,7 @@ def begin_delete(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
     """
     begin_cancel(session, tenant_id, job_id)
     drop_exports_of_job(session, job_id)
+    forget_matches(session, job_id)
     session.execute(
         update(Job)
         .where(Job.id == job_id)
@@ -58,6 +60,7 @@ def _delete_emptied(session: Session, job_id: uuid.UUID) -> int | None:
     added = session.scalars(select(Item.id).where(Item.job_id == job_id).limit(1)).all()
     if added:
         return len(added)
+    forget_matches(session, job_id)
     session.execute(delete(Job).where(Job.id == job_id))
     return None
 

@@ -41,6 +41,24 @@ class ExportNotFoundError(NotFoundError):
     code = "export_not_found"
 
 
+class WebhookNotFoundError(NotFoundError):
+    """The tenant has no such webhook."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFoundError(NotFoundError):
+    """No such delivery, or not any more."""
+
+    code = "delivery_not_found"
+
+
+class CallbackSecretMissingError(NotFoundError):
+    """The tenant has no secret that callbacks are signed with."""
+
+    code = "callback_secret_missing"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -119,6 +137,24 @@ class TooManyExportsError(ConflictError):
     """The job has as many exports as it may have at a time."""
 
     code = "too_many_exports"
+
+
+class TooManyWebhooksError(ConflictError):
+    """The tenant has as many webhooks as it may have."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookDisabledError(ConflictError):
+    """The webhook is disabled: nothing is sent to it."""
+
+    code = "webhook_disabled"
+
+
+class DeliveryUnderWayError(ConflictError):
+    """The delivery is being sent at this moment."""
+
+    code = "delivery_under_way"
 
 
 class EmptyJobError(ConflictError):

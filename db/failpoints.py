@@ -51,6 +51,8 @@ class Failpoint(enum.StrEnum):
     """Worker: all pages of a source are committed, and its end is not."""
     EXPORT_STORED = "export_stored"
     """Worker: an export is in the bucket, and its row does not know it."""
+    EVENT_SENT = "event_sent"
+    """Courier: a receiver has answered, and no row knows it."""
     RECONCILER_STEP = "reconciler_step"
     """Reconciler: a step has put something right; the detail is the step's name."""
     OBJECTS_DELETED = "objects_deleted"

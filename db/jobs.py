@@ -17,6 +17,7 @@ from db.states import ItemState, JobKind, JobPriority, SourceState
 from db.subjects import count_subjects, require_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob
+from db.webhooks.endpoints import callback_secret
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
 from pipeline.thresholds import Threshold, decided
 
@@ -25,8 +26,10 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
     """Makes an open job without photos, and sets its threshold for good.
 
     Raises `GalleryNotFoundError`, `GalleriesDifferError`, `SubjectNotFoundError`,
-    `EngineUnknownError`, `ThresholdRangeError` and `TargetUnknownError`.
+    `EngineUnknownError`, `ThresholdRangeError`, `TargetUnknownError`; `CallbackSecretMissingError`
+    where its callback could not be signed.
     """
+    require_signable(session, tenant_id, new)
     model_id, spec = model_of(session, tenant_id, new)
     if new.subject_id is not None:
         require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
@@ -48,6 +51,8 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
         min_face_px=new.limits.min_face_px,
         min_quality=new.limits.min_quality,
         delete_after=None if new.keep_for is None else func.now() + new.keep_for,
+        callback_url=new.callback_url,
+        is_quiet=new.keep_for is not None,
     )
     session.add(job)
     session.flush()

@@ -1,4 +1,7 @@
-"""Taps on the shoulder: work is due, or a job has ended. Nothing depends on their arrival."""
+"""Taps on the shoulder: work is due, a job has ended, there is an event to send.
+
+Nothing depends on their arrival.
+"""
 
 import select
 import uuid
@@ -12,6 +15,7 @@ from db.roles import Role
 
 DUE = "facebatch_due"
 ENDED = "facebatch_ended"
+EVENTS = "facebatch_events"
 URGENT = "urgent"
 """The word with a nudge of work whose answer somebody waits for."""
 _NOTIFY = text("SELECT pg_notify(:channel, :word)")
@@ -27,12 +31,17 @@ def notify_ended(session: Session, job_id: uuid.UUID) -> None:
     session.execute(_NOTIFY, {"channel": ENDED, "word": str(job_id)})
 
 
+def notify_events(session: Session) -> None:
+    """Wakes the couriers when the session's transaction commits; a job's end does so by itself."""
+    session.execute(_NOTIFY, {"channel": EVENTS, "word": ""})
+
+
 class Listener:
     """Waits for nudges on a connection of its own, which it makes again when it breaks."""
 
-    def __init__(self, database_url: str, channel: str) -> None:
+    def __init__(self, database_url: str, *channels: str) -> None:
         self._database_url = database_url
-        self._channel = channel
+        self._channels = channels
         self._connection: psycopg2.extensions.connection | None = None
 
     def wait(self, timeout_s: float) -> list[str]:
@@ -68,6 +77,7 @@ class Listener:
             with connection.cursor() as cursor:
                 # Whoever listens reads no table; under this role, and for nobody, none is open.
                 cursor.execute(f"SET ROLE {Role.TENANT}")
-                cursor.execute(f"LISTEN {self._channel}")
+                for channel in self._channels:
+                    cursor.execute(f"LISTEN {channel}")
             self._connection = connection
         return self._connection

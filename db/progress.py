@@ -8,12 +8,10 @@ from sqlalchemy import Case, case, func, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from db import nudge
-from db.ids import new_id
-from db.models import Event, Job, Source
+from db.models import Job, Source
 from db.states import OPEN_JOB_STATES, JobState, SourceState
+from db.webhooks.events import JobThen, job_ended, job_progressed
 
-COMPLETED = "job.completed"
-"""The event that a job has ended, in whichever way; once in each of its rounds."""
 SAMPLE_AGE = dt.timedelta(seconds=30)
 """Two samples of a job's progress are at least so far apart."""
 
@@ -35,6 +33,7 @@ _COUNT = text("""
         FROM job WHERE id = :job_id FOR NO KEY UPDATE
     ) AS at
     WHERE job.id = at.id
+    RETURNING at.is_due
 """)
 _BEGIN_SAMPLES = text("""
     UPDATE job
@@ -53,11 +52,16 @@ def count_ended(
     failed: int = 0,
     cancelled: int = 0,
 ) -> None:
-    """Adds items that have ended to their job's counters, and moves the samples of its rate."""
+    """Adds items that have ended to their job's counters, and moves the samples of its rate.
+
+    Where a sample is due, whoever wants to hear of the job's progress does.
+    """
     ended = {"done": done, "no_face": no_face, "failed": failed, "cancelled": cancelled}
     if not (more := sum(ended.values())):
         return
-    session.execute(_COUNT, {"job_id": job_id, "age": SAMPLE_AGE, "more": more, **ended})
+    counted = {"job_id": job_id, "age": SAMPLE_AGE, "more": more, **ended}
+    if session.scalars(_COUNT, counted).one_or_none():
+        job_progressed(session, job_id)
 
 
 def begin_samples(session: Session, job_id: uuid.UUID) -> None:
@@ -80,15 +84,17 @@ def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
             Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
         )
         .values(state=_end_state(), finished_at=func.now(), paused_at=None)
-        .returning(Job.tenant_id, Job.id, Job.round)
+        .returning(Job.id.label("job_id"), *_TOLD)
         .execution_options(synchronize_session=False)
     )
-    for tenant_id, job_id, number in session.execute(statement).all():
-        session.add(
-            Event(id=new_id(), tenant_id=tenant_id, job_id=job_id, type=COMPLETED, round=number)
-        )
-        nudge.notify_ended(session, job_id)
+    for row in session.execute(statement).all():
+        job_ended(session, JobThen(**row._mapping))
+        nudge.notify_ended(session, row.job_id)
     session.flush()
+
+
+_TOLD = [getattr(Job, name) for name in JobThen.__dataclass_fields__ if name != "job_id"]
+"""What a job's last event tells of it."""
 
 
 def _end_state() -> Case[str]:

@@ -19,6 +19,7 @@ from db.progress import count_ended, finish_if_complete
 from db.search import Near
 from db.states import ItemState
 from db.subjects import insert_subject
+from db.webhooks.events import Shown, matches_found
 from pipeline.faces import PhotoFaces
 
 
@@ -55,8 +56,9 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
 
     Hashes that were read point items at the photo that the tenant has of these bytes. Faces and
     embeddings are written under unique keys, so a photo that another worker extracted meanwhile
-    keeps that worker's rows. The item's end, its job's counter and, with the job's last item, the
-    completion event come in the same transaction, which the caller commits.
+    keeps that worker's rows. The item's end, its job's counter, an event for each subject that is
+    watched and, with the job's last item, the completion event come in the same transaction, which
+    the caller commits.
 
     Raises `ConflictingChangesError` where another worker has just read one of the photos.
     """
@@ -65,6 +67,7 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
     known = _extractions(session, mine)
     mine = [_enrolled(session, outcome, known) for outcome in mine]
     _add_candidates(session, mine, known)
+    matches_found(session, _shown(mine))
     _end_items(session, mine, known)
     drop_unread(session, others)
     end_extracting(session, _searched(outcomes))
@@ -226,6 +229,16 @@ def _add_candidates(
                 columns["distances"].append(candidate.distance)
     if columns:
         session.execute(_ADD_CANDIDATES, dict(columns))
+
+
+def _shown(outcomes: Sequence[Outcome]) -> list[Shown]:
+    """Whom the photos show: of each face the nearest, where it is near enough for its job."""
+    return [
+        Shown(job_id=one.claim.job_id, item_id=one.claim.item_id, subject_id=near[0].subject_id)
+        for one in outcomes
+        for near in one.candidates
+        if near and near[0].distance <= one.claim.threshold_distance
+    ]
 
 
 _END_ITEMS = text("""

@@ -1,5 +1,6 @@
 """Kinds of settings that are more than a number or a text: addresses, names of hosts, places."""
 
+import ipaddress
 import re
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -44,6 +45,40 @@ def _places(value: str) -> str:
     return value
 
 
+def _networks(value: str) -> str:
+    """Checks that a string lists networks in CIDR notation, with commas between them."""
+    for one in value.split(","):
+        try:
+            ipaddress.ip_network(one.strip())
+        except ValueError:
+            raise ValueError(f"'{one.strip()}' is no network like 10.1.0.0/16") from None
+    return value
+
+
+def name_server(value: str) -> tuple[str, int]:
+    """Address and port of `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`.
+
+    Raises `ValueError`.
+    """
+    with_port = re.fullmatch(r"(?:\[([^]]+)\]|([^:\[\]]+)):([0-9]{1,5})", value)
+    address, port = (with_port[1] or with_port[2], int(with_port[3])) if with_port else (value, 53)
+    if not 0 < port < 65536:
+        raise ValueError("no such port")
+    return str(ipaddress.ip_address(address)), port
+
+
+def _name_servers(value: str) -> str:
+    """Checks that a string lists name servers, with commas between them."""
+    for one in value.split(","):
+        try:
+            name_server(one.strip())
+        except ValueError:
+            raise ValueError(
+                f"'{one.strip()}' is no address like 9.9.9.9 or 127.0.0.1:5353"
+            ) from None
+    return value
+
+
 def _object_key(value: str) -> str:
     """Checks that S3 and PostgreSQL can both keep the key of an object."""
     try:
@@ -66,3 +101,5 @@ BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 ObjectKey = Annotated[str, Field(min_length=1), AfterValidator(_object_key)]
 HostNames = Annotated[str, AfterValidator(_hosts)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]
+NetworkList = Annotated[str, AfterValidator(_networks)]
+NameServers = Annotated[str, AfterValidator(_name_servers)]

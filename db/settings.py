@@ -18,7 +18,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from db.setting_kinds import BucketName, HostNames, HttpUrl, PlaceUrls, PostgresUrl, RedisUrl
+from db.setting_kinds import (
+    BucketName,
+    HostNames,
+    HttpUrl,
+    NameServers,
+    NetworkList,
+    PlaceUrls,
+    PostgresUrl,
+    RedisUrl,
+)
 from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
@@ -168,6 +177,27 @@ class Settings(BaseSettings):
         le=3650,
         alias="FACEBATCH_EXPORT_DAYS",
         description="Days after which an export that was written into the bucket is deleted.",
+    )
+    event_days: int = Field(
+        default=30,
+        ge=6,
+        le=3650,
+        alias="FACEBATCH_EVENT_DAYS",
+        description="Days after which an event is deleted with its deliveries; until then they can "
+        "be read and replayed.",
+    )
+    webhook_networks: NetworkList | None = Field(
+        default=None,
+        alias="FACEBATCH_WEBHOOK_NETWORKS",
+        description="Networks that webhooks may go to besides public addresses, like "
+        "`10.1.0.0/16,fd00:12::/32`.",
+    )
+    webhook_name_servers: NameServers | None = Field(
+        default=None,
+        alias="FACEBATCH_WEBHOOK_NAME_SERVERS",
+        description="Name servers that webhooks' hosts are looked up with, as addresses with "
+        "commas between them, each with `:port` where that is not 53. Default: those of "
+        "`/etc/resolv.conf`.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", alias="FACEBATCH_LOG_LEVEL", description="Least severe log event written."

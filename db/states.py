@@ -141,6 +141,48 @@ class ExportState(enum.StrEnum):
     """Cannot be written; `error_code` says why."""
 
 
+class EventType(enum.StrEnum):
+    """What webhooks tell of."""
+
+    JOB_COMPLETED = "job.completed"
+    """A job has ended, in whichever way; once in each of its rounds."""
+    JOB_FAILED = "job.failed"
+    """Beside that, where it ended as `failed`: nothing of it could be done."""
+    JOB_PROGRESS = "job.progress"
+    """Photos of a job have ended and others have not; twice a minute at the most."""
+    MATCH_FOUND = "match.found"
+    """A photo shows a subject that an endpoint watches."""
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    """Another endpoint gets no events any more, because it failed for too long or is gone."""
+    ENDPOINT_TEST = "endpoint.test"
+    """Somebody wanted to see whether events arrive. Every endpoint gets its own."""
+
+
+class DisabledReason(enum.StrEnum):
+    """Why an endpoint gets no events."""
+
+    OWNER = "owner"
+    """Its owner has switched it off."""
+    GONE = "gone"
+    """It answered 410."""
+    FAILING = "failing"
+    """Nothing could be delivered to it for five days."""
+
+
+class DeliveryState(enum.StrEnum):
+    """Where one event on its way to one endpoint stands."""
+
+    WAITING = "waiting"
+    """For its time to be sent, for the first time or again."""
+    SENDING = "sending"
+    """A courier sends it, and holds its lease."""
+    DELIVERED = "delivered"
+    """The endpoint has answered with 2xx."""
+    FAILED = "failed"
+    """Given up; it can be replayed."""
+
+
+SUBSCRIBABLE = tuple(one for one in EventType if one is not EventType.ENDPOINT_TEST)
 OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
 OPEN_EXPORT_STATES = (ExportState.QUEUED, ExportState.RUNNING)

@@ -53,7 +53,11 @@ class NewJob:
     engine: str | None = None
     """For `detect`, which has no gallery. None: the default engine."""
     keep_for: dt.timedelta | None = None
-    """After this long the job is deleted, whatever became of it. None: it is kept."""
+    """After this long the job is deleted, whatever became of it, and nobody is told of its end.
+    None: it is kept.
+    """
+    callback_url: str | None = None
+    """Where its end is to be told of. Its form was checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ class JobView:
     sealed_at: dt.datetime | None
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
+    callback_url: str | None
     n_sources_open: int
     source_error: tuple[str, str] | None
     """Code and detail of the first of its sources that failed."""

@@ -70,6 +70,14 @@ def until_finished(response: Response, job: JobView) -> Response:
     return response
 
 
+def result_of_item(services: Services, job: JobView, item_id: int) -> ResultsOut:
+    """This item of the job; nothing where the job has no such item."""
+    with transaction(services.database) as session:
+        found = results.job_items(session, services.tenant_id, job.id, after=item_id - 1, limit=1)
+    own = [ResultOut.of(one, job) for one in found if one.id == item_id]
+    return ResultsOut(job=JobOut.of(job), results=own, next_cursor=None)
+
+
 def results_page(services: Services, job: JobView, *, after: int, limit: int) -> ResultsOut:
     """The job's items behind `after`, at most `limit`."""
     with transaction(services.database) as session:

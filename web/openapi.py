@@ -19,6 +19,7 @@ SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
 JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Prefer: wait=N`.")
 SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
+WEBHOOKS = Tag(name="webhooks", description="Be told of events, signed, until it has arrived.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"

@@ -16,6 +16,7 @@ from db.errors import (
     SubjectRequiredError,
     UnavailableError,
 )
+from db.webhooks.targets import TargetRefusedError
 from pipeline.archives.errors import ArchiveTooLargeError
 from pipeline.errors import (
     EngineUnknownError,
@@ -39,6 +40,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TargetRefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ThresholdRangeError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TargetUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SubjectNotAllowedError, HTTPStatus.UNPROCESSABLE_ENTITY),

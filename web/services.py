@@ -11,6 +11,8 @@ from db.settings import Settings
 from db.storage import ObjectStore
 from db.tenancy import acting_tenant
 from db.tenants import LOCAL_TENANT, ensure_tenant
+from db.webhooks.secrets import Safe
+from db.webhooks.targets import Allowed
 from web.bell import Bell
 from web.health import Health
 
@@ -52,6 +54,16 @@ class Services:
     def places(self) -> Places:
         """Where the tenant's sources may lie."""
         return Places.of(self.settings, LOCAL_TENANT)
+
+    @cached_property
+    def webhook_secrets(self) -> Safe:
+        """Encrypts the secrets of webhooks."""
+        return Safe.from_settings(self.settings)
+
+    @cached_property
+    def webhook_targets(self) -> Allowed:
+        """Where webhooks may go."""
+        return Allowed.of(self.settings.webhook_networks)
 
     @cached_property
     def redis(self) -> "redis.Redis":

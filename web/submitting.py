@@ -17,6 +17,7 @@ from web.accepting import Received
 from web.schemas.base import PreferHeader
 from web.schemas.jobs import JobIn
 from web.services import Services
+from web.services import services as current_services
 from web.waiting import preferred_wait_s
 
 INTERACTIVE_PHOTOS = 8
@@ -76,7 +77,12 @@ def priority_of(header: PreferHeader, arrived: Received) -> JobPriority:
 
 
 def new_job(wanted: JobIn, default: JobPriority = JobPriority.NORMAL) -> NewJob:
-    """What the client asked for, as the ledger takes it; with no priority, the `default`."""
+    """What the client asked for, as the ledger takes it; with no priority, the `default`.
+
+    Raises `TargetRefusedError` where its callback may not go where it should.
+    """
+    if wanted.callback_url is not None:
+        current_services().webhook_targets.check_url(wanted.callback_url)
     first, *further = wanted.gallery_ids or (None,)
     return NewJob(
         kind=wanted.kind,
@@ -93,4 +99,5 @@ def new_job(wanted: JobIn, default: JobPriority = JobPriority.NORMAL) -> NewJob:
         multiple_faces=wanted.multiple_faces,
         limits=wanted.limits,
         engine=wanted.engine,
+        callback_url=wanted.callback_url,
     )

@@ -24,6 +24,7 @@ from db.failpoints import Failpoint, reached
 from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from db.webhooks.events import forget_events
 from workers.celery_app import QUEUES
 from workers.emptying import move_survivors
 from workers.loop import StopSignal, run_with_settings
@@ -73,6 +74,7 @@ class Reconciler:
             "jobs_deleted": self._delete_jobs,
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "searches_forgotten": lambda: self._committed(forget_extracting),
+            "events_forgotten": self._forget_events,
             "photos_moved_out": lambda: move_survivors(self._database, self._store),
             "archives_dropped": lambda: self._committed(drop_empty_archives),
             "objects_deleted": self._delete_doomed,
@@ -168,6 +170,10 @@ class Reconciler:
             return not any(self._redis.llen(name) for name in QUEUES.values())
         except redis.RedisError:
             return False
+
+    def _forget_events(self) -> int:
+        days = self._settings.event_days
+        return self._committed(lambda session: forget_events(session, days=days))
 
     def _delete_doomed(self) -> int:
         """Deletes objects whose photos are gone, bounded so that leases are looked at meanwhile.

@@ -158,7 +158,10 @@ def _serves(pid: int) -> bool:
         return False
 
 
-NOT_COME_TO = {Failpoint.RECONCILER_STEP, Failpoint.OBJECTS_DELETED, Failpoint.EXPORT_STORED}
+NOT_COME_TO = {
+    *(Failpoint.RECONCILER_STEP, Failpoint.OBJECTS_DELETED, Failpoint.EXPORT_STORED),
+    Failpoint.EVENT_SENT,
+}
 """Failpoints that the soak's jobs do not lead to, or not surely."""
 FAULTS: dict[str, Fault] = {
     "worker child killed": worker_child_killed,

@@ -6,6 +6,7 @@ import click
 
 from cli.calls import Json
 from cli.client import Client
+from cli.columns import table
 from cli.commands.of_jobs.changes import CHANGES
 from cli.commands.of_jobs.rematch import rematch
 from cli.commands.of_jobs.show import show
@@ -42,12 +43,7 @@ for command in (show, *CHANGES, rematch):
 
 
 def _table(client: Client, limit: int) -> str:
-    rows = [COLUMNS, *map(_row, islice(client.jobs(), limit))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return table([COLUMNS, *map(_row, islice(client.jobs(), limit))])
 
 
 def _row(job: Json) -> tuple[str, ...]:

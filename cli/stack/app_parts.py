@@ -1,4 +1,4 @@
-"""The parts that are facebatch itself: worker, dispatcher, reconciler and the HTTP API."""
+"""The parts that are facebatch itself: worker, dispatcher, reconciler, courier and HTTP API."""
 
 import functools
 import os
@@ -56,7 +56,7 @@ def preparation(environ: Mapping[str, str]) -> Part:
 
 
 def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
-    """Workers of both kinds, dispatcher and reconciler."""
+    """Workers of both kinds, dispatcher, reconciler and courier."""
     workers = [
         # It takes what is urgent too, whenever it is between two chunks.
         _worker("worker", settings.worker_processes, "facebatch.urgent,facebatch", environ)
@@ -72,7 +72,7 @@ def worker_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
             environ=environ,
             is_ready=_catches_sigterm,
         )
-        for name in ("dispatcher", "reconciler")
+        for name in ("dispatcher", "reconciler", "courier")
     ]
     return [*workers, *loops]
 
@@ -123,7 +123,7 @@ def _has_children(count: int, pid: int) -> bool:
 
 
 def _catches_sigterm(pid: int) -> bool:
-    """Dispatcher and reconciler do so from the moment they enter their loop."""
+    """The loops do so from the moment they are entered."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -2,7 +2,7 @@
 
 from db.models.base import Base
 from db.models.exports import Export
-from db.models.jobs import Candidate, Event, Item, Job, JobGallery, Source
+from db.models.jobs import Candidate, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
 from db.models.photos import (
     Archive,
@@ -15,11 +15,20 @@ from db.models.photos import (
     Photo,
     Upload,
 )
+from db.models.webhooks import (
+    CallbackSecret,
+    Event,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookWatch,
+)
 
 __all__ = [
     "Archive",
     "ArchiveCopy",
     "Base",
+    "CallbackSecret",
     "Candidate",
     "DoomedObject",
     "Embedding",
@@ -39,4 +48,8 @@ __all__ = [
     "Template",
     "Tenant",
     "Upload",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookWatch",
 ]

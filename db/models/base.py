@@ -9,6 +9,9 @@ from sqlalchemy.orm import DeclarativeBase
 
 from db.columns import NAMING, one_of
 from db.states import (
+    DeliveryState,
+    DisabledReason,
+    EventType,
     ExportFormat,
     ExportState,
     ItemState,
@@ -37,4 +40,7 @@ class Base(DeclarativeBase):
         SourceState: one_of(SourceState, "state"),
         ExportFormat: one_of(ExportFormat, "format"),
         ExportState: one_of(ExportState, "state"),
+        EventType: one_of(EventType, "type"),
+        DisabledReason: one_of(DisabledReason, "disabled_reason"),
+        DeliveryState: one_of(DeliveryState, "state"),
     }

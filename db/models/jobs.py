@@ -107,6 +107,10 @@ class Job(Base):
     before_at: Mapped[dt.datetime | None]
     """When the sample before that was taken."""
     before_ended: Mapped[int | None]
+    callback_url: Mapped[str | None]
+    """Where its owner wants to be told of its end, beside the webhooks."""
+    is_quiet: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether nobody is told of it: it goes as soon as the request that made it is answered."""
     n_items: Mapped[int] = mapped_column(default=0)
     n_done: Mapped[int] = mapped_column(default=0)
     n_no_face: Mapped[int] = mapped_column(default=0)
@@ -262,21 +266,3 @@ class Candidate(Base):
     tenant_id: Mapped[TenantId]
     subject_id: Mapped[uuid.UUID]
     distance: Mapped[float]
-
-
-class Event(Base):
-    """Something that happened to a job, written in the transaction that caused it, once."""
-
-    __tablename__ = "event"
-    __table_args__ = (
-        UniqueConstraint("job_id", "type", "round"),
-        belongs_to("job", "job_id", "CASCADE"),
-    )
-
-    id: Mapped[UuidId]
-    tenant_id: Mapped[TenantId]
-    job_id: Mapped[uuid.UUID]
-    type: Mapped[str]
-    round: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))
-    """The job's, when it happened."""
-    created_at: Mapped[Created]

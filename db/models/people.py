@@ -3,7 +3,7 @@
 import uuid
 
 from pgvector.sqlalchemy import Vector
-from sqlalchemy import ForeignKey, Identity, Index, SmallInteger, UniqueConstraint
+from sqlalchemy import ForeignKey, Identity, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.columns import BigId, Created, TenantId, UuidId, belongs_to
@@ -17,6 +17,8 @@ class Tenant(Base):
 
     id: Mapped[BigId]
     name: Mapped[str] = mapped_column(unique=True)
+    event_sequence: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """The number of its latest event. Whoever gives events out counts on, and nobody else."""
     created_at: Mapped[Created]
 
 

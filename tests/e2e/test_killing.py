@@ -147,7 +147,9 @@ def ledger_is_whole(place: Place, address: str) -> None:
         rows: dict[str, Counter[str]] = {}
         for job_id, state, count in cursor.fetchall():
             rows.setdefault(job_id, Counter())[state] = count
-        cursor.execute("SELECT job_id, count(*) FROM event GROUP BY job_id")
+        cursor.execute(
+            "SELECT job_id, count(*) FROM event WHERE type = 'job.completed' GROUP BY job_id"
+        )
         events = dict(cursor.fetchall())
         cursor.execute("SELECT count(*), count(DISTINCT photo_id) FROM extraction")
         (extractions,) = cursor.fetchall()

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 import redis
 from api_kit import Api, BackgroundWorker
+from hooks_kit import Hooks
 from ledger_kit import Kit
 from pydantic import SecretStr
 from race_kit import Second
@@ -115,6 +116,13 @@ def worker(settings: Settings) -> Iterator[BackgroundWorker]:
     """Works on what the API accepts, in a thread."""
     with BackgroundWorker(settings) as worker:
         yield worker
+
+
+@pytest.fixture
+def hooks(kit: Kit, settings: Settings) -> Hooks:
+    """The owner, whose webhooks may go to loopback."""
+    allowed = settings.model_copy(update={"webhook_networks": "127.0.0.0/8"})
+    return Hooks(kit=kit, settings=allowed)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ BROKEN = {
            OR (state = 'succeeded' AND n_failed > 0)
     """,
     "one completion event for each round that has ended": """
-        SELECT job.id FROM job LEFT JOIN event ON event.job_id = job.id
+        SELECT job.id FROM job LEFT JOIN event ON event.job_id = job.id AND type = 'job.completed'
         WHERE job.delete_after IS NULL
         GROUP BY job.id
         HAVING count(event.id) <> job.round - CASE WHEN finished_at IS NULL THEN 1 ELSE 0 END

@@ -15,7 +15,7 @@ from db.settings import load_settings
 pytestmark = pytest.mark.chaos
 PARTS = [
     *("postgresql", "valkey", "seaweedfs"),
-    *("worker", "urgent", "dispatcher", "reconciler", "web"),
+    *("worker", "urgent", "dispatcher", "reconciler", "courier", "web"),
 ]
 
 

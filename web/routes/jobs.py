@@ -14,14 +14,14 @@ from db.uploaded import UploadedPhoto, add_uploaded
 from db.views import JobView, NewItem
 from web import batches
 from web.accepting import checked_file_name, received
-from web.answers import answer, job_answer, results_page, until_finished
+from web.answers import answer, job_answer, result_of_item, results_page, until_finished
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
 from web.paging import number_cursor, page_of, uuid_cursor
 from web.patience import patience
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
-from web.schemas.results import ResultsOut
+from web.schemas.results import ResultsOut, ResultsQuery
 from web.schemas.sources import SourcedJobIn
 from web.schemas.uploads import UploadedPhotosIn
 from web.services import Services, services
@@ -203,13 +203,17 @@ def read_job(path: JobPath, header: PreferHeader) -> Response:
 
 
 @api.get("/jobs/<uuid:job_id>/results", responses={200: ResultsOut, **problems(400, 404, 422, 503)})
-def read_results(path: JobPath, query: PageQuery) -> Response:
+def read_results(path: JobPath, query: ResultsQuery) -> Response:
     """Read a job's photos and what came of them, in the order in which they were added."""
     here = services()
     after = number_cursor(query.cursor)
     with transaction(here.database) as session:
         job = jobs.get_job(session, here.tenant_id, path.job_id)
-    return until_finished(answer(results_page(here, job, after=after, limit=query.limit)), job)
+    if query.item is not None:
+        page = result_of_item(here, job, query.item)
+    else:
+        page = results_page(here, job, after=after, limit=query.limit)
+    return until_finished(answer(page), job)
 
 
 @api.post(

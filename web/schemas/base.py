@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from db.webhooks.targets import MAX_URL_CHARS
 from pipeline.names import storable
 from web.errors import InvalidNameError
 
@@ -40,6 +41,17 @@ Name = Annotated[
         examples=["Ada Lovelace"],
     ),
     AfterValidator(_name),
+]
+
+
+Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URL_CHARS,
+        description="http or https; its host must have public addresses alone.",
+        examples=["https://example.com/hooks/facebatch"],
+    ),
 ]
 
 

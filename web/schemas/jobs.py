@@ -13,7 +13,14 @@ from pipeline.face_limits import FaceLimits
 from pipeline.names import MAX_FILE_NAME_CHARS
 from pipeline.thresholds import DEFAULT_TARGET_FPIR
 from web.quality import MinFacePx, MinQuality
-from web.schemas.base import MAX_ENGINE_CHARS, MAX_KNOWN, MAX_TOP_K, Incoming, Outgoing
+from web.schemas.base import (
+    MAX_ENGINE_CHARS,
+    MAX_KNOWN,
+    MAX_TOP_K,
+    Incoming,
+    Outgoing,
+    Url,
+)
 from web.schemas.people import EngineOut
 from web.thresholds import ThresholdOut
 
@@ -27,7 +34,7 @@ _TAKEN = {
     JobKind.DETECT: {"engine"},
 }
 """What each kind of job goes by. Anything else that is sent would be passed over in silence."""
-_TAKEN_BY_ALL = {"kind", "priority", "min_face_px", "min_quality", "sources"}
+_TAKEN_BY_ALL = {"kind", "priority", "min_face_px", "min_quality", "sources", "callback_url"}
 
 
 class Priority(enum.StrEnum):
@@ -96,6 +103,12 @@ class JobIn(Incoming):
         None,
         description="Whose photos go first: `interactive`, `normal` or `low`. Default: "
         "`interactive` for a request of few photos that waits for its answer, else `normal`.",
+    )
+
+    callback_url: Url | None = Field(
+        None,
+        description="Gets this job's `job.completed`, signed with the callback secret, which has "
+        "to be made first.",
     )
 
     @property
@@ -237,6 +250,7 @@ class JobOut(Outgoing):
         description="Until its end at this rate; null while that or the number of its photos is "
         "unknown."
     )
+    callback_url: str | None = Field(description="What is told of its end.")
     created_at: dt.datetime
     sealed_at: dt.datetime | None = Field(description="When it was closed for further photos.")
     started_at: dt.datetime | None
@@ -275,6 +289,7 @@ class JobOut(Outgoing):
             source_error=SourceErrorOut.of(view.source_error),
             rate_per_s=_rounded(view.rate_per_s, 3),
             seconds_left=_rounded(view.seconds_left, 1),
+            callback_url=view.callback_url,
             created_at=view.created_at,
             sealed_at=view.sealed_at,
             started_at=view.started_at,

@@ -11,7 +11,7 @@ from db.states import Decision, ItemState
 from db.subject_results import SubjectSummary
 from db.views import ItemView, JobView
 from web.quality import QualityOut
-from web.schemas.base import Outgoing
+from web.schemas.base import Outgoing, PageQuery
 from web.schemas.jobs import JobOut
 from web.schemas.people import EngineOut
 
@@ -101,6 +101,17 @@ class ResultOut(Outgoing):
     def of(cls, item: ItemView, job: JobView) -> Self:
         """From what the queries returned: the same members as in all exports."""
         return cls.model_validate(photo_line(item, job))
+
+
+class ResultsQuery(PageQuery):
+    """Where the results go on, or one of them."""
+
+    item: int | None = Field(
+        None,
+        ge=1,
+        le=2**63 - 1,
+        description="In place of a cursor: the one photo that an event of `match.found` names.",
+    )
 
 
 class ResultsOut(Outgoing):
