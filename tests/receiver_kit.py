@@ -111,6 +111,7 @@ def receiving(
 def rude(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     """The URL of a server that reads a request's head and then does as it likes."""
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(0.05)
     ends = threading.Event()
 
     def serve() -> None:
@@ -128,6 +129,5 @@ def rude(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
     finally:
         ends.set()
+        thread.join(timeout=1)  # It may be talking to nobody.
         listening.close()
-        # Wakes a thread that still waits for somebody.
-        thread.join(timeout=1)

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import SchemaItem
 
 revision = "0012"
 down_revision = "0010"
@@ -40,7 +41,7 @@ def _moment(name: str, *, nullable: bool = True) -> sa.Column:
     return sa.Column(name, sa.DateTime(timezone=True), server_default=now, nullable=nullable)
 
 
-def _tenant_of(table: str) -> list[sa.SchemaItem]:
+def _tenant_of(table: str) -> list[SchemaItem]:
     return [
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -61,7 +62,7 @@ def _belongs_to(table: str, parent: str, column: str) -> sa.ForeignKeyConstraint
     )
 
 
-def _secrets(table: str) -> list[sa.SchemaItem]:
+def _secrets(table: str) -> list[SchemaItem]:
     return [
         sa.Column("secret", sa.LargeBinary(), nullable=False),
         sa.Column("previous_secret", sa.LargeBinary(), nullable=True),
