@@ -227,9 +227,9 @@ async def _woken(courier: Courier, nudged: asyncio.Event) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Sends events until SIGINT or SIGTERM."""
-    stop = StopSignal()
-    asyncio.run(deliver(settings, stop))
+    """Sends events until SIGINT or SIGTERM. Raises `SettingsError` where it cannot sign any."""
+    settings.require_secret_key()
+    asyncio.run(deliver(settings, StopSignal()))
 
 
 if __name__ == "__main__":

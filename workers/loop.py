@@ -1,4 +1,4 @@
-"""What dispatcher and reconciler have in common: a loop that ends at a signal."""
+"""What dispatcher, reconciler and courier have in common: a loop that ends at a signal."""
 
 import os
 import select
@@ -43,11 +43,11 @@ def run_with_settings(run: Callable[[Settings], None]) -> int:
     """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
     try:
         settings = load_settings().require_stores()
+        configure_logs(settings.log_level)
+        allow_failpoints(settings)
+        tick(heartbeat(settings.heartbeat_file))
+        run(settings)
     except SettingsError as exc:
         sys.stderr.write(f"facebatch: {exc}\n")
         return 2
-    configure_logs(settings.log_level)
-    allow_failpoints(settings)
-    tick(heartbeat(settings.heartbeat_file))
-    run(settings)
     return 0

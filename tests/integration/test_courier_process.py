@@ -19,9 +19,9 @@ pytestmark = pytest.mark.chaos
 
 
 @contextmanager
-def couriers(hooks: Hooks, failpoints: Path) -> Iterator[subprocess.Popen[bytes]]:
+def couriers(hooks: Hooks, failpoints: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A courier of its own process."""
-    environ = settings_environ(hooks.settings) | {"FACEBATCH_FAILPOINTS": str(failpoints)}
+    environ = settings_environ(hooks.settings) | more | {"FACEBATCH_FAILPOINTS": str(failpoints)}
     process = subprocess.Popen(
         [sys.executable, "-m", "workers.courier"], env=environ, stderr=subprocess.DEVNULL
     )
@@ -69,3 +69,8 @@ def test_a_courier_wakes_up_when_a_job_ends_and_stops_when_it_is_told_to(
         wait_for(lambda: {one.state for one in hooks.deliveries()} == {"delivered"})
         courier.send_signal(signal.SIGTERM)
         assert courier.wait(timeout=60) == 0
+
+
+def test_a_courier_that_cannot_sign_says_so_and_sends_nothing(hooks: Hooks, tmp_path: Path) -> None:
+    with couriers(hooks, tmp_path, FACEBATCH_SECRET_KEY="") as courier:
+        assert courier.wait(timeout=60) == 2

@@ -37,7 +37,7 @@ def test_what_is_secret_can_be_read_by_its_owner_alone(stack: Stack) -> None:
     stack.ready()
     files = [*below(stack.home.secrets), *below(stack.home.logs), stack.home.state]
     files.append(stack.home.path / "valkey.conf")
-    assert len(below(stack.home.secrets)) == 3
+    assert len(below(stack.home.secrets)) == 4
     assert {path: oct(path.stat().st_mode & 0o777) for path in files} == dict.fromkeys(
         files, "0o600"
     )

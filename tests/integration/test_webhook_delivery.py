@@ -2,18 +2,24 @@
 
 import datetime as dt
 import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hooks_kit import Hooks
-from ledger_kit import done, item, photo_of
+from ledger_kit import Kit, done, item, photo_of
 from receiver_kit import OK, Receiver, receiving
+from sqlalchemy import text
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from db import erase_jobs
 from db.session import transaction
 from db.states import EventType
 from db.webhooks import endpoints, log
+from db.webhooks.deliveries import _DUE, Room, claim_deliveries
 from db.webhooks.endpoints import EndpointChange
+from db.webhooks.events import give_out
 from db.webhooks.secrets import shown
 
 FAILS = (500, {}, b"sorry")
@@ -275,6 +281,58 @@ def test_callbacks_to_one_host_share_its_limit(hooks: Hooks) -> None:
             assert len(slow.calls) <= 8
             slow.gate.set()
             courier.send_until(lambda: len(slow.calls) == 12)
+
+
+def test_no_tenant_has_all_of_the_room(hooks: Hooks, stranger: Kit) -> None:
+    theirs = Hooks(kit=stranger, settings=hooks.settings)
+    for one in (hooks, theirs):
+        for _ in range(3):
+            one.endpoint("http://127.0.0.1:9/")
+        for _ in range(4):
+            ended(one)
+    room = Room(free=20, lane=3, tenant=5)
+    with transaction(hooks.kit.database) as session:
+        give_out(session)
+        first = claim_deliveries(session, room, lease_s=60)
+        assert claim_deliveries(session, room, lease_s=60) == []
+    assert Counter(one.tenant_id for one in first) == {
+        hooks.kit.tenant_id: 5,
+        stranger.tenant_id: 5,
+    }
+    assert max(Counter(one.endpoint_id for one in first).values()) <= 3
+
+
+def test_a_long_line_before_one_endpoint_is_not_read(hooks: Hooks) -> None:
+    hooks.endpoint("http://127.0.0.1:9/")
+    ended(hooks)
+    with transaction(hooks.kit.database) as session:
+        give_out(session)
+        session.execute(
+            text("""
+                INSERT INTO event (id, tenant_id, type, sequence)
+                SELECT gen_random_uuid(), tenant_id, 'endpoint.disabled', n
+                FROM event, generate_series(2, 20000) AS n
+            """)
+        )
+        session.execute(
+            text("""
+                INSERT INTO webhook_delivery (id, tenant_id, event_id, endpoint_id, lane, state)
+                SELECT gen_random_uuid(), event.tenant_id, event.id, e.id, e.id::text, 'waiting'
+                FROM event, webhook_endpoint AS e WHERE sequence > 1
+            """)
+        )
+        session.execute(text("ANALYZE webhook_delivery"))
+    room = {"free": 10, "lane": 2, "tenant": 10}
+    with transaction(hooks.kit.database) as session:
+        plan = session.scalars(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {_DUE}"), room).one()
+    assert max(rows_of(plan[0]["Plan"])) <= 10
+
+
+def rows_of(plan: dict[str, Any]) -> Iterator[int]:
+    """How many rows each step of a plan has handed on."""
+    yield plan["Actual Rows"] * plan["Actual Loops"]
+    for below in plan.get("Plans", []):
+        yield from rows_of(below)
 
 
 def test_two_couriers_send_nothing_twice(hooks: Hooks) -> None:

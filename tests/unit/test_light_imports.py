@@ -24,6 +24,7 @@ HEAVY = {
         "db.subjects",
         "db.tenants",
         "db.uploads",
+        "db.webhooks.log",
         "web.wsgi",
     ],
 )
