@@ -214,7 +214,8 @@ _GIVE_OUT = text(f"""
     WHERE event.id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
     SELECT {NEW_ID}, tenant_id, id, NULL, callback_url,
-           'callback ' || substring(callback_url FROM '^[a-z]+://[^/?#]+'), 'waiting'
+           'callback ' || coalesce(substring(lower(callback_url) FROM '^[a-z]+://[^/?#]+'), ''),
+           'waiting'
     FROM event
     WHERE id = ANY(CAST(:ids AS uuid[])) AND callback_url IS NOT NULL
     ON CONFLICT DO NOTHING
