@@ -17,7 +17,7 @@ from db.states import ItemState, JobKind, JobPriority, SourceState
 from db.subjects import count_subjects, require_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob
-from db.webhooks.endpoints import callback_secret
+from db.webhooks.endpoints import require_signable
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
 from pipeline.thresholds import Threshold, decided
 
@@ -29,7 +29,7 @@ def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
     `EngineUnknownError`, `ThresholdRangeError`, `TargetUnknownError`; `CallbackSecretMissingError`
     where its callback could not be signed.
     """
-    require_signable(session, tenant_id, new)
+    require_signable(session, tenant_id, new.callback_url)
     model_id, spec = model_of(session, tenant_id, new)
     if new.subject_id is not None:
         require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})

@@ -18,6 +18,7 @@ from db.prepared import Prepared
 from db.states import JobPriority, JobState
 from db.subjects import require_subjects
 from db.views import JobView, NewItem, NewJob
+from db.webhooks.endpoints import require_signable
 
 # The photos come first, as workers lock them before galleries and subjects. No job is made where
 # the tenant has one of them already, or where the upload was given up.
@@ -37,12 +38,13 @@ _MAKE = Prepared(
         INSERT INTO job (
             id, tenant_id, kind, state, priority, model_id, gallery_id, subject_id,
             threshold_distance, target_fmr, target_fpir, gallery_subjects, top_k, multiple_faces,
-            min_face_px, min_quality, delete_after, sealed_at,
+            min_face_px, min_quality, delete_after, is_quiet, callback_url, sealed_at,
             n_items, n_done, n_no_face, n_failed, n_cancelled
         )
         SELECT :job_id, :tenant_id, :kind, :state, :priority, model.id, :gallery_id, :subject_id,
                :threshold_distance, :target_fmr, :target_fpir, :gallery_subjects, :top_k,
-               :multiple_faces, :min_face_px, :min_quality, now() + :keep_for, now(),
+               :multiple_faces, :min_face_px, :min_quality, now() + :keep_for,
+               :keep_for IS NOT NULL, :callback_url, now(),
                cardinality(:photos), 0, 0, 0, 0
         FROM held
         JOIN model ON model.id = :model_id
@@ -95,6 +97,7 @@ _MAKE = Prepared(
         "min_face_px": "integer",
         "min_quality": "float8",
         "keep_for": "interval",
+        "callback_url": "text",
         "channel": "text",
         "word": "text",
     },
@@ -120,6 +123,7 @@ def create_whole_job(
     transaction must be rolled back and the job made step by step.
     """
     check_who(new, (one.subject_id for one in items if one.new_subject is None))
+    require_signable(session, tenant_id, new.callback_url)
     model_id, spec = engine_of(session, tenant_id, new)
     if new.subject_id is not None:
         require_subjects(session, tenant_id, new.gallery_id, {new.subject_id})
@@ -156,6 +160,7 @@ def create_whole_job(
             "min_face_px": new.limits.min_face_px,
             "min_quality": new.limits.min_quality,
             "keep_for": new.keep_for,
+            "callback_url": new.callback_url,
             "channel": nudge.DUE,
             "word": nudge.URGENT if urgent else "",
         },
@@ -187,6 +192,7 @@ def create_whole_job(
         sealed_at=made.created_at,
         started_at=None,
         finished_at=None,
+        callback_url=new.callback_url,
         n_sources_open=0,
         source_error=None,
         read_at=made.created_at,

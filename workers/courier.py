@@ -22,7 +22,7 @@ from db.errors import UnavailableError
 from db.failpoints import Failpoint, reached
 from db.nudge import Listener
 from db.retry import retrying
-from db.session import Database, Session, make_database, retried
+from db.session import Database, Role, Session, make_database, retried
 from db.settings import Settings
 from db.webhooks.deliveries import (
     Attempted,
@@ -187,7 +187,9 @@ class Courier:
 
 async def deliver(settings: Settings, stop: StopSignal) -> None:
     """Sends events until it is told to stop."""
-    database = make_database(settings.database or "", pool_size=THREADS, max_overflow=0)
+    database = make_database(
+        settings.database or "", role=Role.SYSTEM, pool_size=THREADS, max_overflow=0
+    )
     poster = Poster(NameServers.from_settings(settings), Allowed.of(settings.webhook_networks))
     courier = Courier(settings, database, poster)
     nudged = asyncio.Event()

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, select, text, update
+from sqlalchemy import Row, Select, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.orm import Session
 
@@ -17,12 +17,14 @@ from db.errors import (
     WebhookDisabledError,
     WebhookNotFoundError,
 )
+from db.holding import hold
 from db.ids import new_id
-from db.models import CallbackSecret, Subject, Tenant, WebhookEndpoint, WebhookWatch
+from db.models import CallbackSecret, Subject, WebhookEndpoint, WebhookWatch
 from db.states import DisabledReason, EventType
 from db.webhooks.events import endpoint_disabled, endpoint_tested
 from db.webhooks.secrets import Safe, new_secret, owner_of_callbacks, owner_of_endpoint
 
+_LOCK_KEY = 0x686F6F6B << 24  # Any number, and behind it that of a tenant; it says "hook".
 MAX_ENDPOINTS = 50
 """Of one tenant."""
 DISABLED = "endpoint_disabled"
@@ -81,7 +83,7 @@ def create_endpoint(
     Raises `TooManyWebhooksError`, `SubjectNotFoundError`.
     """
     # Two at a time would both find room for the last.
-    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
+    hold(session, _LOCK_KEY + tenant_id)
     count = select(func.count()).where(WebhookEndpoint.tenant_id == tenant_id)
     if session.scalars(count).one() >= MAX_ENDPOINTS:
         raise TooManyWebhooksError(f"you have {MAX_ENDPOINTS} webhooks; delete one")
@@ -236,6 +238,12 @@ def callback_secret(session: Session, tenant_id: int) -> CallbackSecretView:
     return CallbackSecretView(**row._mapping)
 
 
+def require_signable(session: Session, tenant_id: int, callback_url: str | None) -> None:
+    """That a callback, if there is one, can be signed; raises `CallbackSecretMissingError`."""
+    if callback_url is not None:
+        callback_secret(session, tenant_id)
+
+
 _GIVE_UP = text("""
     UPDATE webhook_delivery
     SET state = 'failed', error_code = :code, finished_at = now()
@@ -300,7 +308,10 @@ def _watch(
 
 _SUBJECTS = (
     select(func.array_agg(aggregate_order_by(WebhookWatch.subject_id, WebhookWatch.subject_id)))
-    .where(WebhookWatch.endpoint_id == WebhookEndpoint.id)
+    .where(
+        WebhookWatch.endpoint_id == WebhookEndpoint.id,
+        WebhookWatch.tenant_id == bindparam("tenant_id"),
+    )
     .scalar_subquery()
 )
 _AS_THEY_ARE = [
@@ -312,7 +323,9 @@ _AS_THEY_ARE = [
 
 def _endpoints(tenant_id: int) -> Select[*tuple[Any, ...]]:
     query = select(*_AS_THEY_ARE, _SUBJECTS.label("subject_ids"))
-    return query.where(WebhookEndpoint.tenant_id == tenant_id)
+    return query.where(WebhookEndpoint.tenant_id == bindparam("tenant_id")).params(
+        tenant_id=tenant_id
+    )
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> EndpointView:

@@ -84,13 +84,13 @@ def list_deliveries(
             query = query.where(column == value)
     if before is not None:
         query = query.where(WebhookDelivery.id < before)
-    return _with_attempts(session, session.execute(query).all())
+    return _with_attempts(session, tenant_id, session.execute(query).all())
 
 
 def get_delivery(session: Session, tenant_id: int, delivery_id: uuid.UUID) -> DeliveryView:
     """The delivery; raises `DeliveryNotFoundError`."""
     query = _deliveries(tenant_id).where(WebhookDelivery.id == delivery_id)
-    found = _with_attempts(session, session.execute(query).all())
+    found = _with_attempts(session, tenant_id, session.execute(query).all())
     if not found:
         raise DeliveryNotFoundError("there is no such delivery; it may have been forgotten")
     return found[0]
@@ -132,6 +132,7 @@ _REPLAY = text("""
     SET state = 'waiting', attempt = 0, due_at = now(), finished_at = NULL
     FROM event
     WHERE d.endpoint_id = :endpoint_id AND d.tenant_id = :tenant_id AND event.id = d.event_id
+      AND event.tenant_id = :tenant_id
       AND event.created_at >= :since AND event.type <> 'endpoint.test'
       AND (d.state = 'failed' OR (d.state = 'delivered' AND :delivered_too))
     RETURNING d.id
@@ -140,7 +141,8 @@ _ADD_MISSING = text(f"""
     INSERT INTO webhook_delivery (id, tenant_id, event_id, endpoint_id, lane, state)
     SELECT {NEW_ID}, event.tenant_id, event.id, endpoint.id, endpoint.id::text, 'waiting'
     FROM event JOIN webhook_endpoint AS endpoint ON endpoint.tenant_id = event.tenant_id
-    WHERE endpoint.id = :endpoint_id AND event.tenant_id = :tenant_id
+    WHERE endpoint.id = :endpoint_id AND endpoint.tenant_id = :tenant_id
+      AND event.tenant_id = :tenant_id
       AND event.created_at >= :since AND event.sequence IS NOT NULL
       AND event.type <> 'endpoint.test' AND {WANTS}
     ORDER BY event.sequence
@@ -176,7 +178,8 @@ _ATTEMPTS = text("""
     CROSS JOIN LATERAL (
         SELECT delivery_id, attempt, began_at, latency_ms, status, error_code, answer
         FROM webhook_attempt
-        WHERE delivery_id = CAST(delivery.id AS uuid) ORDER BY id DESC LIMIT :limit
+        WHERE tenant_id = :tenant_id AND delivery_id = CAST(delivery.id AS uuid)
+        ORDER BY id DESC LIMIT :limit
     ) AS shown
 """).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
@@ -189,15 +192,21 @@ def _deliveries(tenant_id: int) -> Select[*tuple[Any, ...]]:
             *(Event.type, Event.sequence, Event.job_id),
         )
         .join(Event, Event.id == WebhookDelivery.event_id)
-        .where(WebhookDelivery.tenant_id == tenant_id)
+        .where(WebhookDelivery.tenant_id == tenant_id, Event.tenant_id == tenant_id)
     )
 
 
-def _with_attempts(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[DeliveryView]:
+def _with_attempts(
+    session: Session, tenant_id: int, rows: Sequence[Row[*tuple[Any, ...]]]
+) -> list[DeliveryView]:
     if not rows:
         return []
     attempts: dict[uuid.UUID, list[AttemptView]] = defaultdict(list)
-    values = {"ids": [str(row.id) for row in rows], "limit": SHOWN_ATTEMPTS}
+    values = {
+        "tenant_id": tenant_id,
+        "ids": [str(row.id) for row in rows],
+        "limit": SHOWN_ATTEMPTS,
+    }
     for found in session.execute(_ATTEMPTS, values):
         told = dict(found._mapping)
         attempts[told.pop("delivery_id")].append(AttemptView(**told))

@@ -11,7 +11,7 @@ from ledger_kit import Kit
 from receiver_kit import PATIENCE_S
 from sqlalchemy import text
 
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 from db.settings import Settings
 from db.states import EventType
 from db.webhooks import endpoints
@@ -87,7 +87,7 @@ class Couriers:
     """A courier whose steps a test takes."""
 
     def __init__(self, settings: Settings) -> None:
-        self._database = make_database(settings.database or "", pool_size=4)
+        self._database = make_database(settings.database or "", role=Role.SYSTEM, pool_size=4)
         poster = Poster(NameServers.from_settings(settings), Allowed.of(settings.webhook_networks))
         self._runner = asyncio.Runner()
         self._courier = Courier(settings, self._database, poster)

@@ -6,17 +6,22 @@ import uuid
 from collections.abc import Iterator
 
 from ledger_kit import Kit, item, photo_of
-from sqlalchemy import Table, text
+from sqlalchemy import Table, select, text
 
 from db import erase
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
 from db.extracting import begin_extracting
-from db.models import Base
+from db.models import Base, Subject
 from db.session import Session, transaction
 from db.sources import NewArchive, NewSource, add_source
-from db.states import ExportFormat, JobKind, SourceKind
+from db.states import EventType, ExportFormat, JobKind, SourceKind
 from db.uploads import begin_upload
+from db.webhooks import endpoints
+from db.webhooks.deliveries import Attempted, Room, claim_deliveries, record_attempt
+from db.webhooks.endpoints import NewEndpoint
+from db.webhooks.events import give_out
+from db.webhooks.secrets import Safe
 
 _COPY_OF = text("""
     INSERT INTO archive_copy (tenant_id, archive_id, photo_id)
@@ -40,6 +45,29 @@ def fill(kit: Kit) -> None:
     (claimed,) = kit.claim_all()
     kit.record(kit.searched(claimed, photo_of(1, 2)))
     _begin_work(kit, searched)
+    _tell(kit)
+
+
+def _tell(kit: Kit) -> None:
+    """A webhook that watches somebody, and an event on its way to it after a first attempt."""
+    safe = Safe(b"k" * 32)
+    with transaction(kit.database) as session:
+        (ada,) = session.scalars(select(Subject.id).where(Subject.tenant_id == kit.tenant_id))
+        new = NewEndpoint(
+            url="https://example.com/",
+            event_types=(EventType.MATCH_FOUND,),
+            subject_ids=frozenset([ada]),
+        )
+        endpoint, _ = endpoints.create_endpoint(session, kit.tenant_id, new, safe)
+        endpoints.rotate_callback_secret(session, kit.tenant_id, safe, overlap=dt.timedelta(0))
+        endpoints.test_endpoint(session, kit.tenant_id, endpoint.id)
+        give_out(session)
+        room = Room(free=10, lane=10, tenant=10)
+        for sending in claim_deliveries(session, room, lease_s=60):
+            attempted = Attempted(
+                began_at=dt.datetime.now(dt.UTC), latency_ms=1, error_code="timed_out"
+            )
+            record_attempt(session, sending, attempted)
 
 
 def _begin_work(kit: Kit, searched: uuid.UUID) -> None:

@@ -29,6 +29,8 @@ from db.session import Database, Session, make_database, transaction
 from db.states import JobKind
 from db.subject_results import NOBODY, job_subjects
 from db.tenancy import acting_for
+from db.webhooks.endpoints import list_endpoints
+from db.webhooks.log import WantedDeliveries, list_deliveries
 from web.services import EXTENSION
 
 READ_BY = re.compile(r"(Seq Scan on|using|Bitmap Index Scan on) (\w+)")
@@ -116,6 +118,10 @@ OF_REQUESTS: dict[str, Ask] = {
     ),
     "more photos": lambda session, full: accept.add_items(
         session, full.kit.tenant_id, full.open, [item(f"more {n}") for n in range(100)]
+    ),
+    "webhooks": lambda session, full: list_endpoints(session, full.kit.tenant_id),
+    "deliveries": lambda session, full: list_deliveries(
+        session, full.kit.tenant_id, WantedDeliveries()
     ),
     "nearest": lambda session, full: nearest(
         session, full.kit.tenant_id, [full.gallery_id], [embedding(1)], top_k=5

@@ -5,11 +5,17 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import SchemaItem
 
+from db.migrations.row_security import secure_table
+
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
+TABLES = (
+    *("webhook_endpoint", "webhook_watch", "callback_secret"),
+    *("webhook_delivery", "webhook_attempt"),
+)
 TYPES = (
     *("job.completed", "job.failed", "job.progress", "match.found"),
     *("endpoint.disabled", "endpoint.test"),
@@ -30,6 +36,8 @@ def upgrade() -> None:
     _make_endpoints()
     _extend_events()
     _make_deliveries()
+    for name in TABLES:
+        secure_table(name)
 
 
 def _text_of(name: str, values: tuple[str, ...]) -> sa.Enum:
