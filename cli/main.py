@@ -22,6 +22,8 @@ COMMANDS = (
     "webhooks",
     "embed",
     "import-encodings",
+    "keys",
+    "tenants",
     "demo",
     "up",
     "down",

@@ -59,6 +59,24 @@ class CallbackSecretMissingError(NotFoundError):
     code = "callback_secret_missing"
 
 
+class KeyNotFoundError(NotFoundError):
+    """The tenant has no such API key."""
+
+    code = "key_not_found"
+
+
+class TenantNotFoundError(NotFoundError):
+    """No tenant has this name."""
+
+    code = "tenant_not_found"
+
+
+class TenantNameError(FaceBatchError):
+    """A tenant cannot have this name."""
+
+    code = "tenant_name_invalid"
+
+
 class SubjectRequiredError(FaceBatchError):
     """A photo to enrol comes without the subject to enrol it for."""
 
@@ -155,6 +173,18 @@ class DeliveryUnderWayError(ConflictError):
     """The delivery is being sent at this moment."""
 
     code = "delivery_under_way"
+
+
+class KeyEndedError(ConflictError):
+    """The API key is not good any more, or was replaced: no other can be made in its place."""
+
+    code = "key_ended"
+
+
+class TenantExistsError(ConflictError):
+    """There is a tenant of this name."""
+
+    code = "tenant_exists"
 
 
 class EmptyJobError(ConflictError):

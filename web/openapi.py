@@ -1,13 +1,17 @@
 """What flask-openapi3 cannot tell from signatures: bodies of two kinds, errors, headers."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.schema import Schema
+from flask_openapi3.models.security_scheme import SecurityScheme
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
+from db.scopes import Scope
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
@@ -20,6 +24,7 @@ JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Pre
 SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 WEBHOOKS = Tag(name="webhooks", description="Be told of events, signed, until it has arrived.")
+KEYS = Tag(name="keys", description="Who may call: keys for programs.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"
@@ -82,6 +87,32 @@ def added_body() -> dict[str, Any]:
     kinds = [{"$ref": f"{_REF}{one.__name__}"} for one in (KnownPhotosIn, UploadedPhotosIn)]
     body["content"]["application/json"] = {"schema": {"oneOf": kinds}}
     return body
+
+
+BEARER = "bearer"
+SECURITY: dict[str, SecurityScheme | dict[str, Any]] = {
+    BEARER: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `fb_live_...`, or a token of the operator's issuer. A route's "
+        "scope stands in its `security`.",
+    }
+}
+
+
+def secured(spec: dict[str, Any], needed: Mapping[tuple[str, str], Scope]) -> None:
+    """Says of each operation, by path and method, which scope it needs, and how it is refused."""
+    refused = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            scope = needed.get((path, method))
+            operation["security"] = [] if scope is None else [{BEARER: [scope.value]}]
+            if scope is not None:
+                answers = {str(int(status)): one for status, one in refused.items()}
+                for status, one in answers.items():
+                    operation["responses"].setdefault(
+                        status, {"description": HTTPStatus(int(status)).phrase, **one}
+                    )
 
 
 def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:

@@ -26,7 +26,7 @@ def guard(app: Flask, trusted: frozenset[str]) -> None:
 
 
 def _check_host(asked: Request, trusted: frozenset[str]) -> None:
-    if _name(asked.host) not in trusted:
+    if host_name(asked.host) not in trusted:
         raise HostUntrustedError(
             "this server does not answer to that host name; see FACEBATCH_TRUSTED_HOSTS"
         )
@@ -41,7 +41,7 @@ def _check_origin(asked: Request) -> None:
         raise OriginUntrustedError("a page of another origin may not change anything here")
 
 
-def _name(host: str) -> str:
+def host_name(host: str) -> str:
     """Without the port; an IPv6 address keeps its brackets."""
     name, bracket, _ = host.partition("]") if host.startswith("[") else host.partition(":")
     return (name + bracket if bracket == "]" else name).lower()

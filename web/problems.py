@@ -78,7 +78,10 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Response:
 
 def of_error(error: FaceBatchError) -> Response:
     """The answer for one of our own errors."""
-    return problem(_status_of(error), error.code, str(error))
+    response = problem(_status_of(error), error.code, str(error))
+    if isinstance(error, RequestError):
+        response.headers.update(error.headers)
+    return response
 
 
 def of_validation(error: ValidationError) -> Response:

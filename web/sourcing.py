@@ -4,9 +4,10 @@ import uuid
 from collections.abc import Sequence
 
 from db import jobs, sources
-from db.session import Session, retried
+from db.session import Session, retried, transaction
 from db.sources import NewArchive, NewSource
 from db.states import SourceKind
+from db.uploads import require_upload
 from db.views import JobView, NewJob
 from web.schemas.sources import AnySourceIn, OtherJobIn, PrefixIn
 from web.services import Services
@@ -16,7 +17,7 @@ from web.uploading import sent_file
 def new_source(services: Services, wanted: AnySourceIn) -> NewSource:
     """What the client names, as the ledger takes it.
 
-    Raises `SourceNotAllowedError` and `UploadIncompleteError`.
+    Raises `SourceNotAllowedError`, `UploadNotFoundError` and `UploadIncompleteError`.
     """
     kind = SourceKind(wanted.kind)
     if isinstance(wanted, OtherJobIn):
@@ -30,6 +31,9 @@ def new_source(services: Services, wanted: AnySourceIn) -> NewSource:
 
 
 def _uploaded(services: Services, kind: SourceKind, upload_id: uuid.UUID) -> NewSource:
+    with transaction(services.database) as session:
+        # Before the bucket is asked: it knows nothing of whose an upload is.
+        require_upload(session, services.tenant_id, upload_id)
     file = sent_file(services, upload_id)
     if kind is SourceKind.MANIFEST:
         return NewSource(kind=kind, object_key=file.key, upload_id=upload_id)

@@ -1,5 +1,6 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
+from db.models.access import ApiKey
 from db.models.base import Base
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
@@ -25,6 +26,7 @@ from db.models.webhooks import (
 )
 
 __all__ = [
+    "ApiKey",
     "Archive",
     "ArchiveCopy",
     "Base",

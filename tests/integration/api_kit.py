@@ -10,10 +10,16 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from db.api_keys import MadeKey, NewKey, create_key
+from db.derived_keys import Purpose, derived_key
 from db.dispatch import Lane, Room, dispatch
 from db.errands import ErrandKind, dispatch_errands
-from db.session import transaction
+from db.prepare import ensure_rows
+from db.scopes import Scope
+from db.session import Role, make_database, transaction
 from db.settings import Settings
+from db.tenants import ensure_tenant
+from web.app import create_app
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
 from workers.stages.exporting import write_export
@@ -36,10 +42,12 @@ def photo(path: Path) -> Photo:
 
 
 class Api:
-    """Flask's test client with what tests ask for again and again."""
+    """Flask's test client with what tests ask for again and again, and a key where there is one."""
 
-    def __init__(self, client: FlaskClient) -> None:
+    def __init__(self, client: FlaskClient, key: str | None = None) -> None:
         self.client = client
+        if key is not None:
+            client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
         self.get, self.post = client.get, client.post
         self.patch, self.delete = client.patch, client.delete
 
@@ -74,6 +82,24 @@ class Api:
 
     def counts(self, job: str) -> dict[str, int]:
         return dict(self.get(f"/v1/jobs/{job}").json["counts"])
+
+
+def key_of(settings: Settings, tenant: str, *scopes: Scope, **more: Any) -> MadeKey:
+    """A key of the tenant, which is made if need be; with all scopes where none is named."""
+    new = NewKey(name="test", scopes=scopes or tuple(Scope), **more)
+    hashing_key = derived_key(settings, Purpose.API_KEYS)
+    database = make_database(settings.database or "", role=Role.SYSTEM)
+    with transaction(database) as session:
+        ensure_rows(session)
+        made_key = create_key(session, ensure_tenant(session, tenant), new, hashing_key)
+    database.dispose()
+    return made_key
+
+
+def api_of(settings: Settings, tenant: str, *scopes: Scope) -> Api:
+    """The API as the tenant's programs reach it, who have a key."""
+    key = key_of(settings, tenant, *scopes)
+    return Api(create_app(settings).test_client(), key.text)
 
 
 def made(answer: TestResponse) -> str:
