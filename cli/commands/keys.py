@@ -14,10 +14,12 @@ from cli.telling import warn
 from db import api_keys
 from db.api_keys import KeyView, MadeKey, NewKey
 from db.scopes import Scope
+from db.session import Session
 from pipeline.names import spelt
 
 MAX_DAYS = 3650
-MAX_OVERLAP_HOURS = 24 * 30
+DAY_S = 24 * 3600
+MAX_OVERLAP_S = 30 * DAY_S
 PAGE = 1000
 HEADING = ("id", "prefix", "name", "scopes", "state", "expires", "last used")
 
@@ -66,10 +68,7 @@ def create(name: str, scopes: Sequence[str], days: int | None, tenant: str) -> N
 @TENANT
 def list_(tenant: str) -> None:
     """List keys, the oldest first, those that have ended included."""
-    found = on_tenant(
-        tenant, lambda session, tenant_id: api_keys.list_keys(session, tenant_id, limit=PAGE)
-    )
-    click.echo(table([HEADING, *map(_row, found)]))
+    click.echo(table([HEADING, *map(_row, on_tenant(tenant, _all_keys))]))
 
 
 @keys.command()
@@ -83,16 +82,16 @@ def revoke(key: uuid.UUID, tenant: str) -> None:
 @keys.command()
 @click.argument("key", type=click.UUID)
 @click.option(
-    "--overlap-hours",
-    "overlap_hours",
-    type=Count(0, MAX_OVERLAP_HOURS),
-    default=24,
+    "--overlap",
+    "overlap_s",
+    type=Count(0, MAX_OVERLAP_S),
+    default=DAY_S,
     show_default=True,
-    metavar="N",
-    help="Hours for which the old key is good yet.",
+    metavar="SECONDS",
+    help="How long the old key is good yet.",
 )
 @TENANT
-def rotate(key: uuid.UUID, overlap_hours: int, tenant: str) -> None:
+def rotate(key: uuid.UUID, overlap_s: int, tenant: str) -> None:
     """Make a key in place of another, named by its id. The new one goes to standard output."""
     _show(
         with_hashing_key(
@@ -102,10 +101,19 @@ def rotate(key: uuid.UUID, overlap_hours: int, tenant: str) -> None:
                 tenant_id,
                 key,
                 hashing_key,
-                overlap=dt.timedelta(hours=overlap_hours),
+                overlap=dt.timedelta(seconds=overlap_s),
             ),
         )
     )
+
+
+def _all_keys(session: Session, tenant_id: int) -> list[KeyView]:
+    found: list[KeyView] = []
+    while page := api_keys.list_keys(
+        session, tenant_id, after=found[-1].id if found else None, limit=PAGE
+    ):
+        found += page
+    return found
 
 
 def _show(made: MadeKey) -> None:

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 import redis
 from api_kit import Api, BackgroundWorker
+from flask import Flask
 from hooks_kit import Hooks
 from ledger_kit import Kit
 from pydantic import SecretStr
@@ -109,6 +110,12 @@ def api(settings: Settings, database: Database) -> Api:
     with transaction(database) as session:
         ensure_rows(session)
     return Api(create_app(settings).test_client())
+
+
+@pytest.fixture
+def app(settings: Settings) -> Flask:
+    """The HTTP API of a server that needs a key from everybody."""
+    return create_app(settings.model_copy(update={"open_loopback": False}))
 
 
 @pytest.fixture

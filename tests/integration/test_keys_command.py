@@ -74,7 +74,7 @@ def test_a_key_goes_to_standard_output_alone_and_works(
 def test_a_key_is_rotated_and_revoked_by_its_id(run: Run, server: Callable[[str], Api]) -> None:
     old = said(run("keys", "create", "ci", "--scope", "read")).strip()
     key_id = said(run("keys", "list")).splitlines()[1].split()[0]
-    new = said(run("keys", "rotate", key_id, "--overlap-hours", "1")).strip()
+    new = said(run("keys", "rotate", key_id, "--overlap", "3600")).strip()
     assert server(old).get("/v1/jobs").status_code == 200
     assert "replaced" in failure(run("keys", "rotate", key_id))
     assert said(run("keys", "revoke", key_id)) == ""
