@@ -117,11 +117,12 @@ class Shown:
 _MATCHES = text("""
     INSERT INTO event (id, tenant_id, type, job_id, round, item_id, subject_id, data)
     SELECT DISTINCT ON (shown.item_id, subject.id)
-           CAST(shown.id AS uuid), job.tenant_id, 'match.found', job.id, job.round, shown.item_id,
+           shown.id, job.tenant_id, 'match.found', job.id, job.round, shown.item_id,
            subject.id, jsonb_build_object('gallery', subject.gallery_id, 'round', job.round)
-    FROM unnest(:ids, :jobs, :items, :subjects) AS shown (id, job_id, item_id, subject_id)
-    JOIN subject ON subject.id = CAST(shown.subject_id AS uuid)
-    JOIN job ON job.id = CAST(shown.job_id AS uuid) AND job.tenant_id = subject.tenant_id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), :items, CAST(:subjects AS uuid[]))
+         AS shown (id, job_id, item_id, subject_id)
+    JOIN subject ON subject.id = shown.subject_id
+    JOIN job ON job.id = shown.job_id
     WHERE NOT job.is_quiet AND EXISTS (
         SELECT FROM webhook_watch
         JOIN webhook_endpoint ON webhook_endpoint.id = endpoint_id AND is_enabled

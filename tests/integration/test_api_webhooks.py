@@ -229,6 +229,15 @@ def test_a_job_that_is_submitted_calls_back_and_the_log_tells_of_it(
     assert api.get(f"/v1/deliveries/{found[0]['id']}").json == found[0]
 
 
+def test_a_classic_request_tells_nobody_anything(
+    api: Api, worker: BackgroundWorker, hooks: Hooks
+) -> None:
+    made(api.post("/v1/webhooks", json=WEBHOOK))
+    for path, more in (("/recognize", {}), ("/register", {"name": "Ann"})):
+        refused(api.send(path, [("a.jpg", image())], field="image", **more), 422, "no_face")
+    assert hooks.events("job.completed") == []
+
+
 def test_deliveries_come_in_pages_the_latest_first(
     api: Api, worker: BackgroundWorker, hooks: Hooks
 ) -> None:
