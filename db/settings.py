@@ -18,7 +18,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from db.setting_kinds import BucketName, HostNames, HttpUrl, PlaceUrls, PostgresUrl, RedisUrl
+from db.setting_kinds import (
+    BucketName,
+    HostNames,
+    HttpUrl,
+    OriginUrls,
+    PlaceUrls,
+    PostgresUrl,
+    RedisUrl,
+)
 from pipeline.errors import FaceBatchError
 from pipeline.specs import DEFAULT_ENGINE
 
@@ -61,6 +69,12 @@ class Settings(BaseSettings):
         alias="FACEBATCH_TRUSTED_HOSTS",
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
         "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
+    )
+    cors_origins: OriginUrls | None = Field(
+        default=None,
+        alias="FACEBATCH_CORS_ORIGINS",
+        description="Origins of web pages that may use the HTTP API, separated by spaces, like "
+        "`https://app.example.com`. Unset: none but its own.",
     )
     secret_key: SecretStr | None = Field(
         default=None,
@@ -295,6 +309,11 @@ class Settings(BaseSettings):
     def trusted_host_names(self) -> frozenset[str]:
         """The host names of `trusted_hosts`, in lower case."""
         return frozenset(name.strip().lower() for name in self.trusted_hosts.split(","))
+
+    @property
+    def cors_origin_names(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset((self.cors_origins or "").split())
 
     @property
     def database(self) -> str | None:
