@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.setting_kinds import HostNames, JwksPlace, JwtAlgorithms
+from db.setting_kinds import HostNames, JwksPlace, JwtAlgorithms, OriginUrls
 
 
 class ApiSettings(BaseSettings):
@@ -33,6 +33,12 @@ class ApiSettings(BaseSettings):
         alias="FACEBATCH_TRUSTED_HOSTS",
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
         "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
+    )
+    cors_origins: OriginUrls | None = Field(
+        default=None,
+        alias="FACEBATCH_CORS_ORIGINS",
+        description="Origins of web pages that may use the HTTP API, separated by spaces, like "
+        "`https://app.example.com`. Unset: none but its own.",
     )
     secret_key: SecretStr | None = Field(
         default=None,

@@ -299,6 +299,11 @@ class Settings(ApiSettings):
         return frozenset(name.strip().lower() for name in self.trusted_hosts.split(","))
 
     @property
+    def cors_origin_names(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset((self.cors_origins or "").split())
+
+    @property
     def database(self) -> str | None:
         """The address of an external PostgreSQL as a URL, or None where there is none."""
         if self.database_url:

@@ -10,7 +10,19 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import callers, openapi, origins, problems
+from web import (
+    callers,
+    conditions,
+    cors,
+    describing,
+    idempotency,
+    openapi,
+    origins,
+    problems,
+    queries,
+    request_ids,
+    security,
+)
 from web.incoming import ApiRequest
 from web.routes import (
     classic,
@@ -54,6 +66,7 @@ class Api(OpenAPI):
                 refused = operation["responses"].get("422", {}).get("content", {})
                 if problems.MEDIA_TYPE not in refused:
                     operation["responses"].pop("422", None)
+        describing.complete(self.spec_json)
 
 
 def create_app(settings: Settings) -> Api:
@@ -68,6 +81,8 @@ def create_app(settings: Settings) -> Api:
         doc_url="/openapi.json",
         static_folder=None,
     )
+    # In place of a list of pages to choose from, of which there is one.
+    app.config["OPENAPI_HTML_STRING"] = '<meta http-equiv="refresh" content="0; url=swagger">'
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
@@ -75,10 +90,18 @@ def create_app(settings: Settings) -> Api:
     openapi.describe(app, *(one.api for one in routes))
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
+    idempotency.guard(app)
+    request_ids.guard(app)
     app.before_request(_begin)
-    origins.guard(app, settings.trusted_host_names)
+    origins.guard(app, settings.trusted_host_names, settings.cors_origin_names)
+    cors.guard(app, settings.cors_origin_names)
+    security.guard(app)
     callers.guard(app)
+    queries.guard(app)
+    conditions.guard(app)
     app.after_request(_log)
+    # Once, here: routes go by it, and two requests may not make it at the same moment.
+    assert app.api_doc  # noqa: S101 - it is made where it is asked for.
     return app
 
 

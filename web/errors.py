@@ -36,6 +36,41 @@ class MalformedMultipartError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class MalformedRequestError(RequestError):
+    """What came is no HTTP request, or could be read as two."""
+
+    code = "malformed_request"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class LineTooLongError(RequestError):
+    """The first line of the request is too long."""
+
+    code = "uri_too_long"
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+
+
+class HeadersTooLargeError(RequestError):
+    """The headers of the request are too long, or too many."""
+
+    code = "headers_too_large"
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class TransferEncodingError(RequestError):
+    """The body comes in a coding that we do not know."""
+
+    code = "transfer_encoding_unknown"
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class ExpectationError(RequestError):
+    """The client expects what we do not do."""
+
+    code = "expectation_failed"
+    status = HTTPStatus.EXPECTATION_FAILED
+
+
 class TooSlowError(RequestError):
     """The body comes too slowly, or nothing more of it comes."""
 
@@ -102,6 +137,34 @@ class CursorError(RequestError):
 
     code = "cursor_invalid"
     status = HTTPStatus.BAD_REQUEST
+
+
+class IdempotencyKeyError(RequestError):
+    """The idempotency key is none: too long, or with characters that it cannot have."""
+
+    code = "idempotency_key_invalid"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """The idempotency key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInFlightError(RequestError):
+    """The request with this idempotency key is under way."""
+
+    code = "idempotency_key_in_flight"
+    status = HTTPStatus.CONFLICT
+    permanent = False
+
+
+class PreconditionFailedError(RequestError):
+    """What would be changed is not, or not any more, as the client says that it knows it."""
+
+    code = "precondition_failed"
+    status = HTTPStatus.PRECONDITION_FAILED
 
 
 class TooBusyError(RequestError):

@@ -9,6 +9,7 @@ from flask import current_app, g
 
 from db.allowed import Places
 from db.derived_keys import Purpose, derived_key
+from db.key_locks import KeyLocks
 from db.scopes import Scope
 from db.session import Database, Role, make_database, ping, transaction
 from db.settings import Settings
@@ -71,6 +72,11 @@ class Services:
         return Bell(self.settings.database or "")
 
     @cached_property
+    def key_locks(self) -> KeyLocks:
+        """Keep two requests with one idempotency key apart."""
+        return KeyLocks(self.settings.database or "")
+
+    @cached_property
     def store(self) -> ObjectStore:
         """The photos' bucket."""
         return ObjectStore.from_settings(self.settings)
@@ -89,6 +95,11 @@ class Services:
     def webhook_targets(self) -> Allowed:
         """Where webhooks may go."""
         return Allowed.of(self.settings.webhook_networks)
+
+    @cached_property
+    def cursor_key(self) -> bytes:
+        """Signs the cursors of lists."""
+        return derived_key(self.settings, Purpose.CURSORS)
 
     @cached_property
     def redis(self) -> "redis.Redis":

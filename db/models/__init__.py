@@ -1,6 +1,7 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 from db.models.access import ApiKey
+from db.models.answers import KeptAnswer
 from db.models.base import Base
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
@@ -43,6 +44,7 @@ __all__ = [
     "Item",
     "Job",
     "JobGallery",
+    "KeptAnswer",
     "Model",
     "Photo",
     "Source",
