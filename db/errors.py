@@ -29,6 +29,12 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class FaceNotFoundError(NotFoundError):
+    """The job has no such face, or not any more."""
+
+    code = "face_not_found"
+
+
 class UploadNotFoundError(NotFoundError):
     """No such upload; it may have been given up."""
 
@@ -131,6 +137,12 @@ class GalleriesDifferError(ConflictError):
     """The galleries to search together are not of one engine and version."""
 
     code = "galleries_differ"
+
+
+class EnginesDifferError(ConflictError):
+    """Faces that are to be compared were searched by two engines, or versions of one."""
+
+    code = "engines_differ"
 
 
 class TooManyExportsError(ConflictError):

@@ -13,6 +13,7 @@ from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
 from web.schemas.sources import SourcedJobIn, SourceIn
 from web.schemas.uploads import UploadedPhotosIn
+from web.schemas.verifications import PhotoVerificationIn, VerificationIn
 
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
@@ -20,6 +21,7 @@ JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Pre
 SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 WEBHOOKS = Tag(name="webhooks", description="Be told of events, signed, until it has arrived.")
+VERIFICATIONS = Tag(name="verifications", description="Whether two faces are of one person.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"
@@ -70,6 +72,24 @@ def job_body() -> dict[str, Any]:
     return body
 
 
+def verification_body() -> dict[str, Any]:
+    """Two photos, or one and a subject; or JSON that names faces of jobs."""
+    return _body_of_either(PhotoVerificationIn, VerificationIn, reference=PHOTO)
+
+
+def _body_of_either(
+    form: type[BaseModel], body: type[BaseModel], **files: dict[str, Any]
+) -> dict[str, Any]:
+    """A photo with form fields and further files, or JSON."""
+    fields = form.model_json_schema(ref_template=_REF + "{model}")["properties"]
+    for field in fields.values():
+        field.pop("default", None)
+    fields |= files
+    made = photos_body(field="photo", **fields)
+    made["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{body.__name__}"}}
+    return made
+
+
 def source_body() -> dict[str, Any]:
     """A source, of whichever kind."""
     schema = {"$ref": f"{_REF}{SourceIn.__name__}"}
@@ -88,7 +108,10 @@ def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
     """Registers the routes, and the schemas that no signature mentions."""
     for blueprint in blueprints:
         app.register_api(blueprint)
-    for model in (JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut):
+    for model in (
+        *(JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut),
+        VerificationIn,
+    ):
         _add_schema(app, model)
 
 
