@@ -175,6 +175,12 @@ class EmptyJobError(ConflictError):
     code = "job_empty"
 
 
+class SearchTooLargeError(ConflictError):
+    """The search would compare more pairs than one request may."""
+
+    code = "search_too_large"
+
+
 class UploadIncompleteError(ConflictError):
     """The upload's file has not been sent."""
 

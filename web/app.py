@@ -17,6 +17,7 @@ from web.routes import (
     exports,
     galleries,
     jobs,
+    searches,
     sources,
     subjects,
     uploads,
@@ -73,7 +74,7 @@ def create_app(settings: Settings) -> Api:
     problems.register(app)
     routes = (
         *(galleries, subjects, jobs, sources, uploads, exports),
-        verifications,
+        *(verifications, searches),
         *(webhooks, classic),
     )
     blueprints = [one.api for one in routes]

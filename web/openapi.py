@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
+from web.schemas.searches import PhotoSearchIn, SearchIn
 from web.schemas.sources import SourcedJobIn, SourceIn
 from web.schemas.uploads import UploadedPhotosIn
 from web.schemas.verifications import PhotoVerificationIn, VerificationIn
@@ -90,6 +91,11 @@ def _body_of_either(
     return made
 
 
+def search_body() -> dict[str, Any]:
+    """A photo of whom to search for, or JSON that names a face or a subject."""
+    return _body_of_either(PhotoSearchIn, SearchIn)
+
+
 def source_body() -> dict[str, Any]:
     """A source, of whichever kind."""
     schema = {"$ref": f"{_REF}{SourceIn.__name__}"}
@@ -110,7 +116,7 @@ def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
         app.register_api(blueprint)
     for model in (
         *(JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut),
-        VerificationIn,
+        *(VerificationIn, SearchIn),
     ):
         _add_schema(app, model)
 
