@@ -35,6 +35,12 @@ class FaceNotFoundError(NotFoundError):
     code = "face_not_found"
 
 
+class PhotoGoneError(NotFoundError):
+    """The photo from which a face is to be cut is not in its bucket any more, or is another one."""
+
+    code = "photo_gone"
+
+
 class UploadNotFoundError(NotFoundError):
     """No such upload; it may have been given up."""
 

@@ -14,6 +14,7 @@ from web import openapi, origins, problems, tenancy
 from web.incoming import ApiRequest
 from web.routes import (
     classic,
+    crops,
     exports,
     galleries,
     jobs,
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> Api:
     problems.register(app)
     routes = (
         *(galleries, subjects, jobs, sources, uploads, exports),
-        *(verifications, searches),
+        *(verifications, searches, crops),
         *(webhooks, classic),
     )
     blueprints = [one.api for one in routes]

@@ -1,6 +1,7 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
 from db.models.base import Base
+from db.models.crops import Crop
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
@@ -30,6 +31,7 @@ __all__ = [
     "Base",
     "CallbackSecret",
     "Candidate",
+    "Crop",
     "DoomedObject",
     "Embedding",
     "Event",

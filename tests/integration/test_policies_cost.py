@@ -22,6 +22,7 @@ from results_kit import identified
 from sqlalchemy import text
 
 from db import accept, galleries, jobs, ledger, results, subjects
+from db.crops.asking import WantedCrop, ask_for_crop
 from db.exports import queue as exports
 from db.job_faces import distance_between, face_of_job
 from db.job_search import count_faces, search_faces
@@ -147,6 +148,11 @@ OF_REQUESTS: dict[str, Ask] = {
     ),
     "two faces": lambda session, full: distance_between(
         session, full.kit.tenant_id, *[a_face(session, full)] * 2
+    ),
+    "a face cut out": lambda session, full: ask_for_crop(
+        session,
+        full.kit.tenant_id,
+        WantedCrop(face_id=a_face(session, full), margin_percent=0, size_px=64),
     ),
     "nearest": lambda session, full: nearest(
         session, full.kit.tenant_id, [full.gallery_id], [embedding(1)], top_k=5
