@@ -20,6 +20,8 @@ COMMANDS = (
     "jobs",
     "results",
     "webhooks",
+    "search",
+    "crop",
     "embed",
     "import-encodings",
     "keys",

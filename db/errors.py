@@ -29,6 +29,18 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class FaceNotFoundError(NotFoundError):
+    """The job has no such face, or not any more."""
+
+    code = "face_not_found"
+
+
+class PhotoGoneError(NotFoundError):
+    """The photo from which a face is to be cut is not in its bucket any more, or is another one."""
+
+    code = "photo_gone"
+
+
 class UploadNotFoundError(NotFoundError):
     """No such upload; it may have been given up."""
 
@@ -151,6 +163,12 @@ class GalleriesDifferError(ConflictError):
     code = "galleries_differ"
 
 
+class EnginesDifferError(ConflictError):
+    """Faces that are to be compared were searched by two engines, or versions of one."""
+
+    code = "engines_differ"
+
+
 class TooManyExportsError(ConflictError):
     """The job has as many exports as it may have at a time."""
 
@@ -191,6 +209,12 @@ class EmptyJobError(ConflictError):
     """A job without photos cannot be sealed."""
 
     code = "job_empty"
+
+
+class SearchTooLargeError(ConflictError):
+    """The search would compare more pairs than one request may."""
+
+    code = "search_too_large"
 
 
 class UploadIncompleteError(ConflictError):

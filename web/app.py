@@ -26,13 +26,16 @@ from web import (
 from web.incoming import ApiRequest
 from web.routes import (
     classic,
+    crops,
     exports,
     galleries,
     jobs,
     keys,
+    searches,
     sources,
     subjects,
     uploads,
+    verifications,
     webhooks,
 )
 from web.schemas.base import ProblemOut
@@ -86,7 +89,11 @@ def create_app(settings: Settings) -> Api:
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
-    routes = (galleries, subjects, jobs, sources, uploads, exports, webhooks, keys, classic)
+    routes = (
+        *(galleries, subjects, jobs, sources, uploads, exports),
+        *(verifications, searches, crops),
+        *(webhooks, keys, classic),
+    )
     openapi.describe(app, *(one.api for one in routes))
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))

@@ -34,13 +34,13 @@ class Cursors:
         self._key = key
         self._list = f"{tenant_id} {path}\0".encode()
 
-    def behind(self, position: uuid.UUID | int) -> str:
-        """Leads to the page behind the entry with this id or number."""
+    def behind(self, position: uuid.UUID | int | bytes) -> str:
+        """Leads to the page behind the entry with this id or number, or at this place."""
         if isinstance(position, int):
-            data = position.to_bytes(NUMBER_BYTES, "big")
-        else:
-            data = position.bytes
-        data = bytes([VERSION]) + data
+            position = position.to_bytes(NUMBER_BYTES, "big")
+        elif isinstance(position, uuid.UUID):
+            position = position.bytes
+        data = bytes([VERSION]) + position
         return _encoded(data + self._tag(data))
 
     def next_id(self, cursor: str | None) -> uuid.UUID | None:
@@ -52,6 +52,10 @@ class Cursors:
         """Likewise for rows with numbers, which begin behind 0."""
         data = self._read(cursor, bytes(NUMBER_BYTES))
         return 0 if data is None else int.from_bytes(data, "big")
+
+    def next_place(self, cursor: str | None, size_bytes: int) -> bytes | None:
+        """Likewise for places of so many bytes; None at the beginning."""
+        return self._read(cursor, bytes(size_bytes))
 
     def _read(self, cursor: str | None, like: bytes) -> bytes | None:
         """What a cursor of ours says, as long as `like`."""

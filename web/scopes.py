@@ -17,6 +17,7 @@ PAGES = ("openapi.", "swagger.")
 NEEDED = {
     Scope.READ: {
         "classic.read_stats",
+        "crops.read_crop",
         "exports.list_exports",
         "exports.read_export",
         "exports.read_subjects",
@@ -36,7 +37,9 @@ NEEDED = {
         "webhooks.read_webhook",
     },
     Scope.SUBMIT: {
+        "classic.detect",
         "classic.recognize",
+        "classic.verify",
         "exports.create_export",
         "exports.delete_export",
         "jobs.add_photos",
@@ -47,10 +50,12 @@ NEEDED = {
         "jobs.resume_job",
         "jobs.retry_job",
         "jobs.seal_job",
+        "searches.search_job",
         "sources.add_source",
         "sources.rematch",
         "subjects.enrol_photos",
         "uploads.create_upload",
+        "verifications.verify",
     },
     Scope.MANAGE: {
         "classic.register",

@@ -3,6 +3,7 @@
 from db.models.access import ApiKey
 from db.models.answers import KeptAnswer
 from db.models.base import Base
+from db.models.crops import Crop
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
@@ -33,6 +34,7 @@ __all__ = [
     "Base",
     "CallbackSecret",
     "Candidate",
+    "Crop",
     "DoomedObject",
     "Embedding",
     "Event",

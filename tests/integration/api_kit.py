@@ -11,6 +11,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from db.api_keys import MadeKey, NewKey, create_key
+from db.crops.queue import dispatch_crops
 from db.derived_keys import Purpose, derived_key
 from db.dispatch import Lane, Room, dispatch
 from db.errands import ErrandKind, dispatch_errands
@@ -22,10 +23,16 @@ from db.tenants import ensure_tenant
 from web.app import create_app
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.cropping import make_crop
 from workers.stages.exporting import write_export
 from workers.stages.listing import list_source
 
 Photo = tuple[str, bytes]
+_DO = {
+    ErrandKind.SOURCE: list_source,
+    ErrandKind.EXPORT: write_export,
+    ErrandKind.CROP: make_crop,
+}
 ROOM = Room(items=64, chunk_items=16, workers=1)
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 
@@ -143,9 +150,9 @@ class BackgroundWorker:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
                 errands = dispatch_errands(session, in_flight=4)
+                errands += dispatch_crops(session, in_flight=4)
                 found = dispatch(session, dict.fromkeys(Lane, ROOM), {})
             for one in errands:
-                do = list_source if one.kind is ErrandKind.SOURCE else write_export
-                do(self._context, one.id)
+                _DO[one.kind](self._context, one.id)
             for chunk in found.chunks:
                 process_chunk(self._context, chunk.item_ids)

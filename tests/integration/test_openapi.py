@@ -38,7 +38,7 @@ def test_the_description_is_valid_openapi_3_1(spec: dict) -> None:
 
 def test_every_route_is_described(api: Api, spec: dict) -> None:
     routes = {
-        method + " " + re.sub(r"<(?:uuid:)?(.*?)>", r"{\1}", rule.rule)
+        method + " " + re.sub(r"<(?:\w+:)?(.*?)>", r"{\1}", rule.rule)
         for rule in api.client.application.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if not rule.rule.startswith(("/docs", "/openapi.json"))

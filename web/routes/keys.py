@@ -11,7 +11,7 @@ from db.api_keys import MadeKey
 from db.session import transaction
 from web.answers import answer
 from web.openapi import KEYS, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import PageQuery
 from web.schemas.keys import KeyIn, KeyOut, KeyPath, KeyRotationIn, KeysOut, NewKeyOut
 from web.services import services
@@ -36,15 +36,16 @@ def create_key(body: KeyIn) -> Response:
 def list_keys(query: PageQuery) -> Response:
     """List API keys, the oldest first, those that have ended included."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = api_keys.list_keys(
-            session, here.tenant_id, after=uuid_cursor(query.cursor), limit=query.limit + 1
+            session, here.tenant_id, after=pages.next_id(query.cursor), limit=query.limit + 1
         )
     page, more = page_of(found, query.limit)
     return answer(
         KeysOut(
             keys=[KeyOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 

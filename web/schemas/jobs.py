@@ -169,6 +169,21 @@ class RecognizeQuery(Incoming):
     )
 
 
+class DetectQuery(Incoming):
+    """Which faces count, and who finds them."""
+
+    min_face_px: MinFacePx = 0
+    min_quality: MinQuality = 0.0
+    engine: str | None = Field(
+        None, max_length=MAX_ENGINE_CHARS, description="Engine. Default: `dlib`."
+    )
+
+    @property
+    def limits(self) -> FaceLimits:
+        """What a face must have to count."""
+        return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
+
+
 class KnownPhotoIn(Incoming):
     """A photo by its hash."""
 

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from db.migrations.row_security import secure_table
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
