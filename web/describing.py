@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from web import idempotency, request_ids
-from web.examples import ANSWERS, FILES, FORMS, REQUESTS
+from web import examples, further_examples, idempotency, request_ids
+from web.examples import FILES
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 
 Spec = dict[str, Any]
+ANSWERS = examples.ANSWERS | further_examples.ANSWERS
+REQUESTS = examples.REQUESTS | further_examples.REQUESTS
+FORMS = examples.FORMS | further_examples.FORMS
 _SCHEMA = "#/components/schemas/"
 EVERYWHERE = {
     400: "bad_request",

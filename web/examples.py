@@ -53,6 +53,7 @@ JOB: dict[str, Any] = {
     "gallery": GALLERY_ID,
     "galleries": [GALLERY_ID],
     "subject": None,
+    "callback_url": None,
     "engine": ENGINE,
     "threshold": THRESHOLD,
     "top_k": 5,
@@ -79,6 +80,7 @@ JOB: dict[str, Any] = {
 }
 FACE: dict[str, Any] = {
     "face": 0,
+    "id": 4711,
     "box": [349, 46, 619, 392],
     "landmarks": [[412.5, 170.2], [455.1, 172.8], [560.3, 171.9], [518.8, 173.4], [487.0, 268.1]],
     "score": 0.93,
@@ -265,4 +267,5 @@ FORMS: dict[str, dict[str, Any]] = {
 FILES: dict[str, str] = {
     "application/x-ndjson": '{"name": "picnic.jpg", "status": "done"}\n',
     "text/csv": "name,status\npicnic.jpg,done\n",
+    "image/jpeg": "face.jpg",
 }

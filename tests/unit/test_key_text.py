@@ -58,6 +58,7 @@ def test_two_characters_that_change_places_are_noticed() -> None:
         MARK + "\N{DEVANAGARI DIGIT ONE}" * 61,
         MARK + "-" * 61,
     ],
+    ids=lambda text: f"{len(text)} characters",
 )
 def test_what_is_no_key_is_none(text: str) -> None:
     assert read_key_text(text) is None
