@@ -185,7 +185,9 @@ def test_a_program_on_this_machine_is_the_tenant_local(settings: Settings, api: 
     assert api.get("/v1/keys").status_code == 200
 
 
-@pytest.mark.parametrize("key", ["fb_live_x", "Bearer", new_key_text().text])
+@pytest.mark.parametrize(
+    "key", ["fb_live_x", "Bearer", new_key_text().text], ids=("short", "scheme", "unknown")
+)
 def test_a_wrong_key_is_refused_on_this_machine_too(api: Api, key: str) -> None:
     answer = api.get("/v1/galleries", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 401
