@@ -202,6 +202,14 @@ JSON_ROUTES = (
     f"/v1/jobs/{NOWHERE}/exports",
     f"/v1/jobs/{NOWHERE}/rematch",
     "/v1/uploads",
+    "/v1/verifications",
+    f"/v1/jobs/{NOWHERE}/search",
+    "/v1/keys",
+    f"/v1/keys/{NOWHERE}/rotate",
+    "/v1/webhooks",
+    f"/v1/webhooks/{NOWHERE}/rotate",
+    f"/v1/webhooks/{NOWHERE}/replay",
+    "/v1/callback-secret",
 )
 
 
@@ -212,7 +220,7 @@ def test_every_route_that_takes_json_is_below(api: Api) -> None:
         for path, methods in spec.items()
         if "application/json" in methods.get("post", {}).get("requestBody", {}).get("content", {})
     }
-    ids = {"{gallery_id}", "{subject_id}", "{job_id}"}
+    ids = {"{gallery_id}", "{subject_id}", "{job_id}", "{key_id}", "{webhook_id}"}
     for one in ids:
         taking = {path.replace(one, NOWHERE) for path in taking}
     assert taking == set(JSON_ROUTES)

@@ -73,6 +73,12 @@ class Place:
         return {"data": {**fields, "image": (BytesIO(data), "o.jpg")}}
 
 
+    def two_photos(self) -> dict[str, Any]:
+        folder = self.sample.people_dir / "obama"
+        _, data = photo(folder / "obama.jpg")
+        return {"data": {"photo": (BytesIO(data), "a.jpg"), "reference": (BytesIO(data), "b.jpg")}}
+
+
 Way = Callable[[Place], tuple[str, Callable[[], dict[str, Any]]]]
 
 
@@ -93,6 +99,34 @@ def _enrolment(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
 def _rematch(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
     gallery = place.api.gallery("theirs")
     return f"/v1/jobs/{place.ended_job()}/rematch", lambda: {"json": {"gallery": gallery}}
+
+
+def _webhook(place: Place) -> str:
+    wanted = {"url": "https://app.example.com/", "events": ["job.completed"]}
+    return made(place.api.post("/v1/webhooks", json=wanted))
+
+
+def of_webhook(what: str, sent: dict[str, Any]) -> Way:
+    return lambda place: (f"/v1/webhooks/{_webhook(place)}/{what}", lambda: {"json": sent})
+
+
+def _delivery(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
+    webhook = _webhook(place)
+    assert place.api.post(f"/v1/webhooks/{webhook}/test").status_code == 202
+    with transaction(place.system) as session:
+        give_out(session)
+    (found,) = place.api.get("/v1/deliveries").json["deliveries"]
+    return f"/v1/deliveries/{found['id']}/replay", dict
+
+
+def _rotated_key(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
+    key = made(place.api.post("/v1/keys", json={"name": "a", "scopes": ["read"]}))
+    return f"/v1/keys/{key}/rotate", lambda: {"json": {}}
+
+
+def _search(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
+    subject = place.api.subject(place.api.gallery("theirs"), "anna")
+    return f"/v1/jobs/{place.ended_job()}/search", lambda: {"json": {"subject": subject}}
 
 
 WAYS: dict[str, Way] = {
@@ -120,9 +154,27 @@ WAYS: dict[str, Way] = {
     "/v1/uploads": lambda _: ("/v1/uploads", lambda: {"json": {"files": [{"size_bytes": 9}]}}),
     "/register": lambda place: ("/register", lambda: place.image(name="Barack")),
     "/recognize": lambda place: ("/recognize", place.image),
+    "/detect": lambda place: ("/detect", place.image),
+    "/verify": lambda place: ("/verify", lambda: place.image(user_id="1")),
+    "/v1/verifications": lambda place: ("/v1/verifications", place.two_photos),
+    "/v1/jobs/<uuid:job_id>/search": _search,
+    "/v1/keys": lambda _: ("/v1/keys", lambda: {"json": {"name": "a", "scopes": ["read"]}}),
+    "/v1/keys/<uuid:key_id>/rotate": _rotated_key,
+    "/v1/webhooks": lambda _: (
+        "/v1/webhooks",
+        lambda: {"json": {"url": "https://app.example.com/", "events": ["job.completed"]}},
+    ),
+    "/v1/webhooks/<uuid:webhook_id>/rotate": of_webhook("rotate", {}),
+    "/v1/webhooks/<uuid:webhook_id>/test": of_webhook("test", {}),
+    "/v1/webhooks/<uuid:webhook_id>/replay": of_webhook("replay", {"since": "2026-01-01T00:00:00Z"}),
+    "/v1/deliveries/<uuid:delivery_id>/replay": _delivery,
+    "/v1/callback-secret": lambda _: ("/v1/callback-secret", lambda: {"json": {}}),
 }
 """How to send each route a request that it takes."""
-NOTHING_STAYS = {"/v1/jobs/<uuid:job_id>/cancel", "/recognize"}
+NOTHING_STAYS = {
+    *("/v1/jobs/<uuid:job_id>/cancel", "/v1/jobs/<uuid:job_id>/search"),
+    *("/recognize", "/detect", "/verify", "/v1/verifications"),
+}
 """Routes that may be asked twice: their answer is kept once it is known, by itself."""
 
 

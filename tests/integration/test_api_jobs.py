@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
-from ledger_kit import Kit, item
+from ledger_kit import Kit, as_owner, item
 from sqlalchemy import func, select, text
 
 from cli.sample import Sample
@@ -273,6 +273,7 @@ def test_what_is_gone_when_a_photos_turn_comes_is_said_by_name(
 ) -> None:
     job = accepted(api.submit(("a.jpg", image()), kind="detect"))
     with transaction(local.database) as session:
+        as_owner(session)
         session.execute(text(change))
     with BackgroundWorker(settings):
         api.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=60"})

@@ -10,6 +10,7 @@ from db import api_keys
 from db.api_keys import MadeKey
 from db.session import transaction
 from web.answers import answer
+from web.claims import kept
 from web.openapi import KEYS, problems
 from web.paging import cursors, page_of
 from web.schemas.base import PageQuery
@@ -29,7 +30,7 @@ def create_key(body: KeyIn) -> Response:
     here = services()
     with transaction(here.database) as session:
         made = api_keys.create_key(session, here.tenant_id, body.new(), here.hashing_key)
-    return _shown_once(made)
+        return kept(session, _shown_once(made))
 
 
 @api.get("/keys", responses={200: KeysOut, **problems(400, 422, 503)})
@@ -76,7 +77,7 @@ def rotate_key(path: KeyPath, body: KeyRotationIn) -> Response:
             here.hashing_key,
             overlap=dt.timedelta(seconds=body.overlap_s),
         )
-    return _shown_once(made)
+        return kept(session, _shown_once(made))
 
 
 @api.delete("/keys/<uuid:key_id>", responses={204: None, **problems(404, 503)})
