@@ -39,7 +39,7 @@ from cli.stack.stores import own_stores, running
 from db.galleries import CLASSIC_GALLERY
 from db.imports import NamedEmbeddings, import_templates
 from db.prepare import prepare
-from db.session import make_database, transaction
+from db.session import Role, make_database, transaction
 from db.settings import load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
 from pipeline.specs import DEFAULT_ENGINE
@@ -226,7 +226,7 @@ def _import(
     first: int,
     last: int,
 ) -> None:
-    database = make_database(stack.database_url)
+    database = make_database(stack.database_url, role=Role.SYSTEM)
     with transaction(database) as session:
         import_templates(
             session,

@@ -40,7 +40,7 @@ def add_items(session: Session, tenant_id: int, job_id: uuid.UUID, items: Sequen
     photos = _photo_ids(session, tenant_id, items)
     wanted = {item.subject_id for item in items if item.subject_id is not None}
     require_subjects(session, tenant_id, job.gallery_id, wanted)
-    added = _new_items(session, job.id, items, photos)
+    added = _new_items(session, job, items, photos)
     _insert_items(session, job, added, photos)
     failed = sum(item.error_code is not None for item in added)
     session.execute(
@@ -183,7 +183,7 @@ def _known_photos(session: Session, tenant_id: int, hashes: set[bytes]) -> dict[
 
 
 def _new_items(
-    session: Session, job_id: uuid.UUID, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
+    session: Session, job: Job, items: Sequence[NewItem], photos: dict[bytes, uuid.UUID]
 ) -> list[NewItem]:
     """Those of the items that the job does not have; raises `DuplicateItemError`.
 
@@ -193,7 +193,7 @@ def _new_items(
     wanted = {item.client_id for item in items if item.client_id is not None}
     rows = session.execute(
         select(Item.client_id, Item.photo_id, Item.error_code).where(
-            Item.job_id == job_id, Item.client_id.in_(wanted)
+            Item.tenant_id == job.tenant_id, Item.job_id == job.id, Item.client_id.in_(wanted)
         )
     )
     # What an item was made of: its photo, or the error with which it was refused. The error that

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.roles import ensure_roles
-from db.session import Database, Role, Session, make_database, transaction
+from db.session import Database, Role, make_database, transaction
 from db.settings import Settings, SettingsError, load_settings
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
@@ -59,14 +59,10 @@ def prepare_database(database: Database) -> None:
     except CommandError as exc:
         raise SettingsError("the database is one of another version of facebatch") from exc
     with transaction(database) as session:
-        ensure_rows(session)
-
-
-def ensure_rows(session: Session) -> None:
-    """The tenant `local`, and the models; requests find them, and make none."""
-    ensure_tenant(session, LOCAL_TENANT)
-    for spec in ENGINE_SPECS.values():
-        ensure_model(session, spec)
+        ensure_tenant(session, LOCAL_TENANT)
+        # Requests find them, and may make none.
+        for spec in ENGINE_SPECS.values():
+            ensure_model(session, spec)
 
 
 def main() -> int:

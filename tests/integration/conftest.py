@@ -21,7 +21,7 @@ from worker_kit import OwnQueue, StartWorker, starting
 from cli.stack.home import open_home
 from cli.stack.ports import FreePorts
 from cli.stack.valkey import redis_url, valkey
-from db.prepare import ensure_rows, migrate
+from db.prepare import prepare_database
 from db.session import Database, Role, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -46,12 +46,12 @@ def _sibling(url: str, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_url(stores: Settings) -> str:
-    """The address of a database with the schema, to be copied."""
+    """The address of a database that is prepared, to be copied."""
     url = stores.database or ""
     _execute(url, f"CREATE DATABASE {TEMPLATE}")
     migrated = _sibling(url, TEMPLATE)
     database = make_database(migrated, role=Role.OWNER)
-    migrate(database)
+    prepare_database(database)
     database.dispose()
     return migrated
 
@@ -66,7 +66,7 @@ def _fresh(stores: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
-    """A fresh database with the schema."""
+    """A fresh database, prepared as by a stack that starts."""
     assert migrated_url
     with _fresh(stores) as url:
         yield url
@@ -121,10 +121,8 @@ def settings(stores: Settings, database_url: str) -> Settings:
 
 
 @pytest.fixture
-def api(settings: Settings, database: Database) -> Api:
+def api(settings: Settings) -> Api:
     """The HTTP API; nobody works on what it accepts."""
-    with transaction(database) as session:
-        ensure_rows(session)
     return Api(create_app(settings).test_client())
 
 

@@ -72,7 +72,6 @@ class Place:
         _, data = photo(self.sample.people_dir / "obama" / "obama.jpg")
         return {"data": {**fields, "image": (BytesIO(data), "o.jpg")}}
 
-
     def two_photos(self) -> dict[str, Any]:
         folder = self.sample.people_dir / "obama"
         _, data = photo(folder / "obama.jpg")
@@ -166,7 +165,9 @@ WAYS: dict[str, Way] = {
     ),
     "/v1/webhooks/<uuid:webhook_id>/rotate": of_webhook("rotate", {}),
     "/v1/webhooks/<uuid:webhook_id>/test": of_webhook("test", {}),
-    "/v1/webhooks/<uuid:webhook_id>/replay": of_webhook("replay", {"since": "2026-01-01T00:00:00Z"}),
+    "/v1/webhooks/<uuid:webhook_id>/replay": of_webhook(
+        "replay", {"since": "2026-01-01T00:00:00Z"}
+    ),
     "/v1/deliveries/<uuid:delivery_id>/replay": _delivery,
     "/v1/callback-secret": lambda _: ("/v1/callback-secret", lambda: {"json": {}}),
 }

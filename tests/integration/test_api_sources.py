@@ -147,8 +147,8 @@ def test_an_open_job_takes_sources_beside_photos_until_it_is_sealed(
     assert api.get(f"/v1/jobs/{job}").json["source_error"] is None
     api.send(f"/v1/jobs/{job}/photos", [("b.jpg", image(65, 65))])
     # Sent twice, as by a client that lost the answer.
+    data = zipped({"c.jpg": image(66, 66)})
     for _ in range(2):
-        data = zipped({"c.jpg": image(66, 66)})
         answer = api.send(f"/v1/jobs/{job}/photos", [("c.zip", data)], field="archive")
         assert answer.status_code == 200, answer.text
     api.post(f"/v1/jobs/{job}/seal")

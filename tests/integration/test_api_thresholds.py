@@ -12,8 +12,9 @@ from db import galleries
 from db.galleries import CLASSIC_GALLERY
 from db.ids import new_id
 from db.models import Model, Subject
-from db.session import transaction
+from db.session import Database, transaction
 from db.states import JobKind
+from db.tenants import ensure_model
 from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS, EngineSpec
 from pipeline.thresholds import WantedThreshold, decided, fpir_of
 
@@ -45,9 +46,11 @@ def threshold(api: Api, **fields: object) -> dict[str, object]:
 
 
 @pytest.fixture
-def eyes(monkeypatch: pytest.MonkeyPatch) -> EngineSpec:
-    """Another engine, whose error rates nobody has measured."""
+def eyes(monkeypatch: pytest.MonkeyPatch, database: Database) -> EngineSpec:
+    """Another engine, which is prepared, and whose error rates nobody has measured."""
     monkeypatch.setattr("pipeline.specs.ENGINE_SPECS", {**ENGINE_SPECS, "eyes": EYES})
+    with transaction(database) as session:
+        ensure_model(session, EYES)
     return EYES
 
 

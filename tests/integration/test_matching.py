@@ -27,7 +27,7 @@ from db.search import nearest
 from db.session import transaction
 from db.states import ItemState, JobKind
 from db.tenants import ensure_model
-from pipeline.specs import DEFAULT_ENGINE
+from pipeline.specs import DEFAULT_ENGINE, ENGINE_SPECS
 
 
 def count(kit: Kit, table: type) -> int:
@@ -208,4 +208,6 @@ def test_embeddings_of_two_dimensions_live_side_by_side(kit: Kit) -> None:
     with transaction(kit.database) as session:
         vectors = session.scalars(select(Embedding.vector)).all()
         assert sorted(len(vector) for vector in vectors) == [128, 512]
-        assert session.scalars(select(func.count()).select_from(Model)).one() == 2
+        assert session.scalars(select(func.count()).select_from(Model)).one() == 1 + len(
+            ENGINE_SPECS
+        )

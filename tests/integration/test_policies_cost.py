@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from db.session import Database, Session, make_database, transaction
 from db.states import JobKind
 from db.subject_results import NOBODY, job_subjects
 from db.tenancy import acting_for
+from db.tenants import ensure_tenant
 from db.webhooks.endpoints import list_endpoints
 from db.webhooks.log import WantedDeliveries, list_deliveries
 from web.services import EXTENSION
@@ -51,7 +52,7 @@ FILLED = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
-    """A tenant with much in its tables, and beside it another."""
+    """A tenant with much in its tables, beside another and several that have little."""
 
     kit: Kit
     gallery_id: uuid.UUID
@@ -70,11 +71,18 @@ def full(kit: Kit, stranger: Kit) -> Full:
         done, gallery_id = identified(one, 1000), one.gallery()
         opened = one.job(item("a"), kind=JobKind.IDENTIFY, gallery_id=gallery_id, seal=False)
         many(one, opened, 3000)
+    for n in range(20):
+        identified(replace(kit, tenant_id=tenant(kit, f"small {n}")), 3)
     with transaction(kit.database) as session:
         session.execute(text(FILLED))
         as_owner(session)
         session.execute(text("ANALYZE"))
     return Full(kit=kit, gallery_id=gallery_id, done=done, open=opened)
+
+
+def tenant(kit: Kit, name: str) -> int:
+    with transaction(kit.database) as session:
+        return ensure_tenant(session, name)
 
 
 @pytest.fixture
@@ -163,14 +171,16 @@ OF_REQUESTS: dict[str, Ask] = {
 def test_requests_go_by_the_indexes_that_they_would_go_by_without_policies(
     owners: Database, seen: Database, full: Full
 ) -> None:
+    found = {}
     for name, ask in OF_REQUESTS.items():
         for sql, values in asked_for(seen, full, ask):
             with acting_for(full.kit.tenant_id):
                 plan = explained(seen, sql, values)
             without = explained(owners, sql, values)
-            assert read_by(plan) == read_by(without), (name, plan)
             # Once for each policy the tenant is asked for, which is next to nothing.
-            assert cost(plan) < 1.1 * cost(without) + 1, (name, plan)
+            if read_by(plan) != read_by(without) or cost(plan) > 1.1 * cost(without) + 1:
+                found[name, sql] = f"{plan}\n\nand without policies:\n{without}"
+    assert not found, "\n\n".join(found.values())
 
 
 def asked_for(seen: Database, full: Full, ask: Ask) -> list[tuple[str, Any]]:

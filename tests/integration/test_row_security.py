@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from tenants_kit import fill, of_tenants, rows_of
 
 from db.models import Base
+from db.prepared import Prepared
 from db.roles import WORKING, Role
 from db.session import Database, Session, make_database, transaction
 from db.tenancy import acting_for
@@ -253,3 +254,24 @@ def test_the_models_are_there_to_be_read_by_everybody(seen: Database, kit: Kit) 
 
 def test_the_tables_are_those_of_the_models() -> None:
     assert {*Base.metadata.tables} | {"alembic_version"} == {*KEYS, *NOBODYS}
+
+
+def test_a_statement_that_a_connection_has_planned_once_asks_anew_whose_rows_it_meets(
+    seen: Database, both: tuple[int, int]
+) -> None:
+    jobs_of = Prepared(
+        "facebatch_test_jobs", "SELECT count(*) FROM job WHERE tenant_id = :id", {"id": "bigint"}
+    )
+
+    def count(tenant_id: int) -> int:
+        with transaction(seen) as session:
+            return int(jobs_of.execute(session, {"id": tenant_id}).scalar_one())
+
+    mine, theirs = both
+    # PostgreSQL plans anew five times, and then keeps the plan.
+    for _ in range(7):
+        for acting, other in ((mine, theirs), (theirs, mine)):
+            with acting_for(acting):
+                assert count(acting) > 0
+                assert count(other) == 0
+        assert count(mine) == 0
