@@ -29,11 +29,13 @@ from db.models import DoomedObject, Gallery, Job, KeptAnswer, Subject, Upload
 from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from db.webhooks.events import give_out
 from web.services import EXTENSION
 from workers.reconciler import Reconciler
 
 KEY = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
+SINCE = "2026-01-01T00:00:00Z"
 
 
 def new_key() -> dict[str, str]:
@@ -112,7 +114,7 @@ def of_webhook(what: str, sent: dict[str, Any]) -> Way:
 def _delivery(place: Place) -> tuple[str, Callable[[], dict[str, Any]]]:
     webhook = _webhook(place)
     assert place.api.post(f"/v1/webhooks/{webhook}/test").status_code == 202
-    with transaction(place.system) as session:
+    with transaction(place.api.client.application.extensions[EXTENSION].directory) as session:
         give_out(session)
     (found,) = place.api.get("/v1/deliveries").json["deliveries"]
     return f"/v1/deliveries/{found['id']}/replay", dict

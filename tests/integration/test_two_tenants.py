@@ -15,8 +15,11 @@ import pytest
 from api_kit import NOWHERE, Api, api_of, image, made
 from werkzeug.test import TestResponse
 
+from db.session import transaction
 from db.settings import Settings, load_settings
+from db.webhooks.events import give_out
 from web.app import create_app
+from web.services import EXTENSION
 
 PHOTO = image()
 NOT_FOUND = {
@@ -93,7 +96,8 @@ def _webhook(api: Api) -> str:
 def _delivery(api: Api, webhook: str) -> str:
     """A test event's, as the courier makes it."""
     assert api.post(f"/v1/webhooks/{webhook}/test").status_code == 202
-    with transaction(api.system) as session:
+    services = api.client.application.extensions[EXTENSION]
+    with transaction(services.directory) as session:
         give_out(session)
     (found,) = api.get("/v1/deliveries").json["deliveries"]
     return str(found["id"])
@@ -191,6 +195,11 @@ def enrolling(mine: Things) -> str:
     """A job of mine whose photos may each name a subject."""
     wanted = {"kind": "enrol", "gallery": mine.gallery}
     return f"/v1/jobs/{made(mine.api.post('/v1/jobs', json=wanted))}/photos"
+
+
+def ended(mine: Things) -> str:
+    """A job of mine whose one photo was refused when it came."""
+    return accepted_id(mine.api.submit(("empty.jpg", b""), kind="detect"))
 
 
 NAMED: dict[str, dict[str, Naming]] = {
