@@ -15,7 +15,6 @@ from db.crops.queue import dispatch_crops
 from db.derived_keys import Purpose, derived_key
 from db.dispatch import Lane, Room, dispatch
 from db.errands import ErrandKind, dispatch_errands
-from db.prepare import ensure_rows
 from db.scopes import Scope
 from db.session import Role, make_database, transaction
 from db.settings import Settings
@@ -97,7 +96,6 @@ def key_of(settings: Settings, tenant: str, *scopes: Scope, **more: Any) -> Made
     hashing_key = derived_key(settings, Purpose.API_KEYS)
     database = make_database(settings.database or "", role=Role.SYSTEM)
     with transaction(database) as session:
-        ensure_rows(session)
         made_key = create_key(session, ensure_tenant(session, tenant), new, hashing_key)
     database.dispose()
     return made_key
