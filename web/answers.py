@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from db import results
 from db.errors import UnavailableError
-from db.session import transaction
+from db.session import Session, transaction
 from db.views import JobView
+from web.claims import done, has_key, kept
 from web.paging import page_of
 from web.patience import patience
 from web.schemas.base import PreferHeader
@@ -30,25 +31,42 @@ def answer(model: BaseModel, status: int = HTTPStatus.OK, **headers: str) -> Res
     )
 
 
+def accepted_answer(job: JobView) -> Response:
+    """The job as it was committed, and where it is."""
+    location = url_for("jobs.read_job", job_id=job.id)
+    response = answer(JobOut.of(job), HTTPStatus.ACCEPTED, Location=location)
+    return until_finished(response, job)
+
+
+def keep_accepted(session: Session, job: JobView) -> JobView:
+    """The job, whose answer is kept where the request has a key, in the transaction that made it.
+
+    It is that of a client which does not wait: one that sends the request again may.
+    """
+    if has_key():
+        kept(session, accepted_answer(job), job_id=job.id)
+    return job
+
+
 def job_answer(services: Services, accepted: JobView, header: PreferHeader) -> Response:
     """The job: its results where the client waits and it ends in time, else where to look.
 
     `accepted` is the job as it was committed. Whatever fails from then on, the client gets no
     error, which would make it send everything again.
     """
+    done()
     job, page = accepted, None
     with patience(preferred_wait_s(header.prefer)) as wait_s:
         if wait_s:
             job, page = _awaited(services, accepted, wait_s)
-    location = url_for("jobs.read_job", job_id=job.id)
+    response = accepted_answer(job)
     if page is not None:
+        location = response.headers["Location"]
         results_at = url_for("jobs.read_results", job_id=job.id)
         response = answer(page, HTTPStatus.OK, Content_Location=results_at, Location=location)
-    else:
-        response = answer(JobOut.of(job), HTTPStatus.ACCEPTED, Location=location)
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"
-    return until_finished(response, job)
+    return response
 
 
 def _awaited(

@@ -10,7 +10,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import openapi, origins, problems, tenancy
+from web import idempotency, openapi, origins, problems, tenancy
 from web.incoming import ApiRequest
 from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads, webhooks
 from web.schemas.base import ProblemOut
@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> Api:
     openapi.describe(app, *blueprints)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
+    idempotency.guard(app)
     app.before_request(_begin)
     origins.guard(app, settings.trusted_host_names)
     tenancy.attend(app, blueprints)

@@ -98,6 +98,27 @@ class CursorError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class IdempotencyKeyError(RequestError):
+    """The idempotency key is none: too long, or with characters that it cannot have."""
+
+    code = "idempotency_key_invalid"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """The idempotency key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInFlightError(RequestError):
+    """The request with this idempotency key is under way."""
+
+    code = "idempotency_key_in_flight"
+    status = HTTPStatus.CONFLICT
+    permanent = False
+
+
 class TooBusyError(RequestError):
     """So many requests are on their way that this one was not read."""
 

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from flask import Request
+from flask import request as current
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
@@ -17,6 +18,7 @@ from web.errors import (
     RequestTooLargeError,
     TooSlowError,
 )
+from web.fingerprint import Fingerprint
 from web.patience import sending
 
 READ_BYTES = 64 * 1024
@@ -35,6 +37,9 @@ MULTIPART = "multipart/form-data"
 class ApiRequest(Request):
     """A request whose JSON is a JSON object or an error that says what it is instead."""
 
+    fingerprint: Fingerprint | None = None
+    """Takes in the body as it is read, where the request came with a key."""
+
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002 - Flask's signature.
         """The body, which can be asked for once; a `RequestError`, even where silence is asked.
 
@@ -44,7 +49,7 @@ class ApiRequest(Request):
         if not self.is_json:
             raise MediaTypeError("send the body as application/json")
         with sending():
-            data = _whole(self)
+            data = self.whole()
         try:
             body = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
         except (ValueError, RecursionError) as exc:
@@ -53,22 +58,38 @@ class ApiRequest(Request):
             raise InvalidRequestError("the body must be a JSON object")
         return body
 
+    def whole(self) -> bytes:
+        """A body of at most `JSON_BYTES`."""
+        body = bytearray()
+        try:
+            while chunk := self.stream.read(min(READ_BYTES, JSON_BYTES + 1 - len(body))):
+                body += chunk
+                if len(body) > JSON_BYTES:
+                    raise RequestTooLargeError(
+                        f"a JSON body has at most {JSON_BYTES} bytes; send it in parts"
+                    )
+        except TimeoutError as exc:
+            raise TooSlowError(TOO_SLOW) from exc
+        except (OSError, BadRequest) as exc:
+            raise MalformedJsonError("the body breaks off; send it anew") from exc
+        if self.fingerprint is not None:
+            self.fingerprint.json(bytes(body))
+        return bytes(body)
 
-def _whole(request: Request) -> bytes:
-    """A body of at most `JSON_BYTES`."""
-    body = bytearray()
-    try:
-        while chunk := request.stream.read(min(READ_BYTES, JSON_BYTES + 1 - len(body))):
-            body += chunk
-            if len(body) > JSON_BYTES:
-                raise RequestTooLargeError(
-                    f"a JSON body has at most {JSON_BYTES} bytes; send it in parts"
-                )
-    except TimeoutError as exc:
-        raise TooSlowError(TOO_SLOW) from exc
-    except (OSError, BadRequest) as exc:
-        raise MalformedJsonError("the body breaks off; send it anew") from exc
-    return bytes(body)
+
+def read_through(request: ApiRequest) -> None:
+    """Reads a body for its fingerprint alone; of a kind that no route takes, nothing."""
+    with sending():
+        if request.mimetype == MULTIPART:
+            for _ in read_parts(request):
+                pass
+        elif request.is_json:
+            request.whole()
+
+
+def incoming() -> ApiRequest:
+    """The request that is being answered."""
+    return cast("ApiRequest", current)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,12 +133,19 @@ def read_parts(request: Request) -> Iterator[FieldPart | FilePart]:
     if request.mimetype != MULTIPART or not boundary:
         raise MediaTypeError("send the photos as multipart/form-data (curl -F does)")
     events = _events(request, boundary)
+    # Flask's name for the request that is being answered has no type of ours.
+    fingerprint: Fingerprint | None = getattr(request, "fingerprint", None)
     for event in events:
         if isinstance(event, multipart.Field):
-            yield FieldPart(name=event.name or "", value=_field(events))
+            field = FieldPart(name=event.name or "", value=_field(events))
+            if fingerprint is not None:
+                fingerprint.field(field.name, field.value)
+            yield field
         elif isinstance(event, multipart.File):
-            chunks = _chunks(events)
-            yield FilePart(name=event.name or "", filename=event.filename, chunks=chunks)
+            name, chunks = event.name or "", _chunks(events)
+            if fingerprint is not None:
+                chunks = fingerprint.file(name, event.filename, chunks)
+            yield FilePart(name=name, filename=event.filename, chunks=chunks)
             for _ in chunks:
                 pass  # What the reader left.
 

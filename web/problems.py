@@ -71,14 +71,15 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Response:
         **more,
     }
     response = Response(json.dumps(body), status=int(status), content_type=MEDIA_TYPE)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
 def of_error(error: FaceBatchError) -> Response:
     """The answer for one of our own errors."""
-    return problem(_status_of(error), error.code, str(error))
+    response = problem(_status_of(error), error.code, str(error))
+    if not error.permanent:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def of_validation(error: ValidationError) -> Response:

@@ -6,6 +6,7 @@ import redis
 from flask import current_app
 
 from db.allowed import Places
+from db.key_locks import KeyLocks
 from db.session import Database, Role, make_database, ping, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -44,6 +45,11 @@ class Services:
     def bell(self) -> Bell:
         """Rings when a job has ended that a request waits for."""
         return Bell(self.settings.database or "")
+
+    @cached_property
+    def key_locks(self) -> KeyLocks:
+        """Keep two requests with one idempotency key apart."""
+        return KeyLocks(self.settings.database or "")
 
     @cached_property
     def store(self) -> ObjectStore:

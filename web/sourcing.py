@@ -8,6 +8,7 @@ from db.session import Session, retried
 from db.sources import NewArchive, NewSource
 from db.states import SourceKind
 from db.views import JobView, NewJob
+from web.answers import keep_accepted
 from web.schemas.sources import AnySourceIn, OtherJobIn, PrefixIn
 from web.services import Services
 from web.uploading import sent_file
@@ -45,6 +46,6 @@ def submit_sources(services: Services, new: NewJob, found: Sequence[NewSource]) 
         for one in found:
             sources.add_source(session, services.tenant_id, job_id, one)
         jobs.seal_job(session, services.tenant_id, job_id)
-        return jobs.get_job(session, services.tenant_id, job_id)
+        return keep_accepted(session, jobs.get_job(session, services.tenant_id, job_id))
 
     return retried(services.database, work)

@@ -21,6 +21,7 @@ from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
 from db.extracting import forget_extracting
 from db.failpoints import Failpoint, reached
+from db.kept_answers import forget_answers
 from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -75,6 +76,7 @@ class Reconciler:
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "searches_forgotten": lambda: self._committed(forget_extracting),
             "events_forgotten": self._forget_events,
+            "answers_forgotten": lambda: self._committed(forget_answers),
             "photos_moved_out": lambda: move_survivors(self._database, self._store),
             "archives_dropped": lambda: self._committed(drop_empty_archives),
             "objects_deleted": self._delete_doomed,

@@ -1,5 +1,6 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
+from db.models.answers import KeptAnswer
 from db.models.base import Base
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
@@ -41,6 +42,7 @@ __all__ = [
     "Item",
     "Job",
     "JobGallery",
+    "KeptAnswer",
     "Model",
     "Photo",
     "Source",

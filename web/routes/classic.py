@@ -7,6 +7,7 @@ dies before that, the reconciler deletes them a few minutes later.
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from db import control, erase, galleries, results, subjects
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
 from db.retry import retrying
-from db.session import transaction
+from db.session import Session, transaction
 from db.states import ItemState, JobKind, JobPriority
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, JobView, NewItem, NewJob, SubjectView
@@ -34,6 +35,7 @@ from pipeline.thresholds import (
 )
 from web import health
 from web.accepting import Received, received
+from web.claims import begun, kept, resumes
 from web.errors import InvalidRequestError, StillWorkingError
 from web.openapi import CLASSIC, photos_body, problems
 from web.patience import patience
@@ -44,6 +46,7 @@ from web.submitting import submit
 from web.waiting import MAX_WAIT_S, finished_job
 
 api = APIBlueprint("classic", __name__, abp_tags=[CLASSIC])
+Answered = Callable[[Session, ItemView], Response | None]
 IMAGE = "image"
 KEPT = dt.timedelta(minutes=5)
 """Far longer than any answer takes; then a job whose request died is deleted."""
@@ -130,7 +133,7 @@ def read_stats() -> Response:
 def register() -> Response:
     """Register a user: a name that nobody has yet, and a photo of one face."""
     here = services()
-    gallery_id, spec = _gallery(here)
+    gallery_id, _ = _gallery(here)
     with received(here, request, photo_field=IMAGE) as arrived:
         name = SubjectIn.model_validate(arrived.fields).name
         if _named(here, gallery_id, name):
@@ -142,15 +145,33 @@ def register() -> Response:
             priority=JobPriority.INTERACTIVE,
             keep_for=KEPT,
         )
-        job = submit(here, new, replace(arrived, photos=(photo,)))
-    item = _ended_item(here, job.id)
-    return jsonify(
-        status="success",
-        message=f"User '{name}' registered successfully",
-        user_id=_number(here, gallery_id, item),
-        name=name,
-        embedding_dimension=spec.dimension,
-    )
+        photos = replace(arrived, photos=(photo,))
+        job = submit(here, new, photos, noted=lambda session, job: begun(session, job.id))
+    return _registered(here, job.id)
+
+
+@resumes("classic.register")
+def _registered(here: Services, job_id: uuid.UUID) -> Response:
+    """The answer, once the job has registered the user."""
+    gallery_id, spec = _gallery(here)
+
+    def answered(session: Session, item: ItemView) -> Response | None:
+        if item.subject_id is None:
+            return None
+        user = subjects.get_subject(session, here.tenant_id, gallery_id, item.subject_id)
+        response = jsonify(
+            status="success",
+            message=f"User '{user.name}' registered successfully",
+            user_id=user.number,
+            name=user.name,
+            embedding_dimension=spec.dimension,
+        )
+        return kept(session, response)
+
+    _, response = _ended(here, job_id, answered)
+    if response is None:
+        raise SubjectNotFoundError("the user was deleted at this very moment; register it again")
+    return response
 
 
 @api.post(
@@ -176,8 +197,11 @@ def recognize(query: RecognizeQuery) -> Response:
             top_k=1,
             keep_for=KEPT,
         )
-        job = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
-    face = max(_ended_item(here, job.id).faces, key=_area_px)
+        photos = replace(arrived, photos=(_one_photo(arrived),))
+        # Nothing of it stays: a request that is sent again asks anew, until there is an answer.
+        job = submit(here, new, photos, noted=lambda _session, _job: None)
+    item, _ = _ended(here, job.id)
+    face = max(item.faces, key=_area_px)
     return jsonify(_recognized(face, job.threshold, _advice(job)))
 
 
@@ -251,38 +275,36 @@ def _one_photo(arrived: Received) -> NewItem:
     return photo
 
 
-def _number(here: Services, gallery_id: uuid.UUID, item: ItemView) -> int:
-    """The number of the subject that the item has made."""
-    if item.subject_id is None:
-        raise SubjectNotFoundError("the user was deleted at this very moment; register it again")
-    with transaction(here.database) as session:
-        return subjects.get_subject(session, here.tenant_id, gallery_id, item.subject_id).number
-
-
-def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
+def _ended(
+    here: Services, job_id: uuid.UUID, answered: Answered = lambda _session, _item: None
+) -> tuple[ItemView, Response | None]:
     """The job's one item with its faces; the job is deleted, whatever became of it.
 
+    In the transaction that deletes it, `answered` makes the answer of an item that is done.
     Raises what failed, `NoFaceError`, or `StillWorkingError` where it takes too long.
     """
     with patience(MAX_WAIT_S) as wait_s:
         finished_job(here, job_id, wait_s=wait_s)
-    item = retrying(lambda: _taken_item(here, job_id), for_s=FAREWELL_S)
+    item, response = retrying(lambda: _taken(here, job_id, answered), for_s=FAREWELL_S)
     if item.state is ItemState.CANCELLED:
         raise StillWorkingError("the answer takes too long; try again later")
     if item.error_code:
         raise _refusal(item.error_code, item.error_detail or "")
     if item.state is not ItemState.DONE:
         raise NoFaceError("no face was found in the photo; send one that shows a face clearly")
-    return item
+    return item, response
 
 
-def _taken_item(here: Services, job_id: uuid.UUID) -> ItemView:
+def _taken(
+    here: Services, job_id: uuid.UUID, answered: Answered
+) -> tuple[ItemView, Response | None]:
     """The item as it stands, with no way left for it to change, and its job deleted."""
     with transaction(here.database) as session:
         control.cancel_job(session, here.tenant_id, job_id)
         (item,) = results.job_items(session, here.tenant_id, job_id)
+        response = answered(session, item) if item.state is ItemState.DONE else None
         erase.delete_job(session, here.tenant_id, job_id)
-        return item
+        return item, response
 
 
 def _refusal(code: str, detail: str) -> FaceBatchError:

@@ -9,10 +9,11 @@ from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, galleries
 from db.errors import JobNotFoundError
-from db.session import retried, transaction
+from db.session import Session, retried, transaction
 from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from web.answers import answer
 from web.batches import delete_job
+from web.claims import kept
 from web.openapi import GALLERIES, problems
 from web.paging import page_of, uuid_cursor
 from web.schemas.base import GalleryPath, NamedPageQuery
@@ -27,10 +28,14 @@ def create_gallery(body: GalleryIn) -> Response:
     """Create a gallery, bound to one engine for good."""
     here = services()
     spec = engine_spec(body.engine) if body.engine else DEFAULT_ENGINE
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         made = galleries.create_gallery(session, here.tenant_id, name=body.name, spec=spec)
-    location = url_for("galleries.read_gallery", gallery_id=made.id)
-    return answer(GalleryOut.of(made), HTTPStatus.CREATED, Location=location)
+        location = url_for("galleries.read_gallery", gallery_id=made.id)
+        response = answer(GalleryOut.of(made), HTTPStatus.CREATED, Location=location)
+        return kept(session, response)
+
+    return retried(here.database, work)
 
 
 @api.get("/galleries", responses={200: GalleriesOut, **problems(400, 422, 503)})

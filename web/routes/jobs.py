@@ -1,7 +1,7 @@
 """Jobs: submit, add photos, seal, read, results, control, delete."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -14,7 +14,15 @@ from db.uploaded import UploadedPhoto, add_uploaded
 from db.views import JobView, NewItem
 from web import batches
 from web.accepting import checked_file_name, received
-from web.answers import answer, job_answer, result_of_item, results_page, until_finished
+from web.answers import (
+    answer,
+    job_answer,
+    keep_accepted,
+    result_of_item,
+    results_page,
+    until_finished,
+)
+from web.claims import kept
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
 from web.paging import number_cursor, page_of, uuid_cursor
@@ -65,11 +73,14 @@ def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
     if wanted.sources:
         found = [new_source(here, one.root) for one in wanted.sources]
         return job_answer(here, submit_sources(here, new_job(wanted), found), header)
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)
-    location = url_for("jobs.read_job", job_id=job_id)
-    return answer(JobOut.of(job), HTTPStatus.CREATED, Location=location)
+        location = url_for("jobs.read_job", job_id=job_id)
+        return kept(session, answer(JobOut.of(job), HTTPStatus.CREATED, Location=location))
+
+    return retried(here.database, work)
 
 
 @api.get("/jobs", responses={200: JobsOut, **problems(400, 422, 503)})
@@ -117,12 +128,12 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             for photo in arrived.photos
         ]
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> Response:
             add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
             arrived.settle(session)
+            return kept(session, answer(AddedOut(accepted=len(photos), missing=[])))
 
-        retried(here.database, work)
-    return answer(AddedOut(accepted=len(photos), missing=[]))
+        return retried(here.database, work)
 
 
 def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Response:
@@ -136,15 +147,12 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
         )
         for photo in wanted.photos
     ]
-    missing = retried(
-        here.database,
-        lambda session: accept.add_known_items(session, here.tenant_id, path.job_id, items),
-    )
-    return answer(
-        AddedOut(
-            accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]
-        )
-    )
+
+    def work(session: Session) -> Response:
+        missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
+        return kept(session, _added(items, [item.client_id or "" for item in missing]))
+
+    return retried(here.database, work)
 
 
 def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> Response:
@@ -157,18 +165,18 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
         UploadedPhoto(client_id=one.client_id, place=sent.get(key))
         for one, key in zip(wanted.photos, keys, strict=True)
     ]
-    missing = retried(
-        here.database,
-        lambda session: add_uploaded(
-            session,
-            here.tenant_id,
-            path.job_id,
-            wanted.upload,
-            photos,
-            subject_id=query.subject,
-        ),
-    )
-    return answer(AddedOut(accepted=len(photos) - len(missing), missing=missing))
+
+    def work(session: Session) -> Response:
+        missing = add_uploaded(
+            session, here.tenant_id, path.job_id, wanted.upload, photos, subject_id=query.subject
+        )
+        return kept(session, _added(photos, missing))
+
+    return retried(here.database, work)
+
+
+def _added(photos: Sized, missing: Sequence[str]) -> Response:
+    return answer(AddedOut(accepted=len(photos) - len(missing), missing=list(missing)))
 
 
 @api.post(
@@ -179,10 +187,7 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
 def seal_job(path: JobPath, header: PreferHeader) -> Response:
     """Say that an open job gets no further photos."""
     here = services()
-    with transaction(here.database) as session:
-        jobs.seal_job(session, here.tenant_id, path.job_id)
-        job = jobs.get_job(session, here.tenant_id, path.job_id)
-    return job_answer(here, job, header)
+    return job_answer(here, _changed(here, path, jobs.seal_job), header)
 
 
 @api.get(
@@ -255,14 +260,30 @@ def resume_job(path: JobPath) -> Response:
 def retry_job(path: JobPath, header: PreferHeader) -> Response:
     """Try a job's failed photos again."""
     here = services()
-    retried(here.database, lambda session: control.retry_job(session, here.tenant_id, path.job_id))
-    return job_answer(here, _read(here, path), header)
+    return job_answer(here, _changed(here, path, control.retry_job), header)
+
+
+def _changed(
+    here: Services, path: JobPath, change: Callable[[Session, int, uuid.UUID], object]
+) -> JobView:
+    """The job after the change, as whoever asks for it once more is to see it."""
+
+    def work(session: Session) -> JobView:
+        change(session, here.tenant_id, path.job_id)
+        return keep_accepted(session, jobs.get_job(session, here.tenant_id, path.job_id))
+
+    return retried(here.database, work)
 
 
 def _controlled(path: JobPath, change: Callable[[Session, int, uuid.UUID], None]) -> Response:
     here = services()
-    retried(here.database, lambda session: change(session, here.tenant_id, path.job_id))
-    return answer(JobOut.of(_read(here, path)))
+
+    def work(session: Session) -> Response:
+        change(session, here.tenant_id, path.job_id)
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+        return kept(session, answer(JobOut.of(job)))
+
+    return retried(here.database, work)
 
 
 def _read(here: Services, path: JobPath) -> JobView:

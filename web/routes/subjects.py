@@ -6,12 +6,13 @@ from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, subjects
-from db.session import retried, transaction
+from db.session import Session, retried, transaction
 from db.states import JobKind, MultipleFaces
 from db.views import NewJob
 from pipeline.face_limits import MAX_MIN_FACE_PX
 from web.accepting import received
 from web.answers import answer, job_answer
+from web.claims import kept
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
 from web.paging import page_of, uuid_cursor
 from web.schemas.base import GalleryPath, NamedPageQuery, PreferHeader, SubjectPath
@@ -30,10 +31,14 @@ api = APIBlueprint(
 def create_subject(path: GalleryPath, body: SubjectIn) -> Response:
     """Create a subject; its name is unique in the gallery."""
     here = services()
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         made = subjects.create_subject(session, here.tenant_id, path.gallery_id, name=body.name)
-    location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
-    return answer(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+        location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
+        response = answer(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+        return kept(session, response)
+
+    return retried(here.database, work)
 
 
 @api.get("/subjects", responses={200: SubjectsOut, **problems(400, 404, 422, 503)})
