@@ -11,9 +11,9 @@ from db.errors import UnavailableError
 from db.session import Session, transaction
 from db.views import JobView
 from web.claims import done, has_key, kept
-from web.paging import page_of
+from web.paging import cursors, page_of
 from web.patience import patience
-from web.schemas.base import PreferHeader
+from web.schemas.base import PageQuery, PreferHeader
 from web.schemas.jobs import JobOut
 from web.schemas.results import ResultOut, ResultsOut
 from web.services import Services
@@ -77,7 +77,7 @@ def _awaited(
     with contextlib.suppress(UnavailableError):
         job = finished_job(services, accepted.id, wait_s=wait_s)
         if job.finished:
-            return job, results_page(services, job, after=0, limit=FIRST_PAGE)
+            return job, results_page(services, job, PageQuery(limit=FIRST_PAGE))
     return job, None
 
 
@@ -96,13 +96,17 @@ def result_of_item(services: Services, job: JobView, item_id: int) -> ResultsOut
     return ResultsOut(job=JobOut.of(job), results=own, next_cursor=None)
 
 
-def results_page(services: Services, job: JobView, *, after: int, limit: int) -> ResultsOut:
-    """The job's items behind `after`, at most `limit`."""
+def results_page(services: Services, job: JobView, query: PageQuery) -> ResultsOut:
+    """The job's items, from where the query says; raises `CursorError`."""
+    pages = cursors(services, url_for("jobs.read_results", job_id=job.id))
+    after = pages.next_number(query.cursor)
     with transaction(services.database) as session:
-        found = results.job_items(session, services.tenant_id, job.id, after=after, limit=limit + 1)
-    page, more = page_of(found, limit)
+        found = results.job_items(
+            session, services.tenant_id, job.id, after=after, limit=query.limit + 1
+        )
+    page, more = page_of(found, query.limit)
     return ResultsOut(
         job=JobOut.of(job),
         results=[ResultOut.of(item, job) for item in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )

@@ -6,6 +6,7 @@ import redis
 from flask import current_app
 
 from db.allowed import Places
+from db.derived_keys import Purpose, derived_key
 from db.key_locks import KeyLocks
 from db.session import Database, Role, make_database, ping, transaction
 from db.settings import Settings
@@ -70,6 +71,11 @@ class Services:
     def webhook_targets(self) -> Allowed:
         """Where webhooks may go."""
         return Allowed.of(self.settings.webhook_networks)
+
+    @cached_property
+    def cursor_key(self) -> bytes:
+        """Signs the cursors of lists."""
+        return derived_key(self.settings, Purpose.CURSORS)
 
     @cached_property
     def redis(self) -> "redis.Redis":

@@ -20,7 +20,7 @@ from pipeline.errors import FaceBatchError
 from web.answers import POLL_AFTER_S, answer, until_finished
 from web.claims import kept
 from web.openapi import EXPORTS, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.patience import streaming
 from web.schemas.base import JobPath, PageQuery
 from web.schemas.exports import LINK_S, ExportIn, ExportOut, ExportPath, ExportQuery, ExportsOut
@@ -40,7 +40,8 @@ api = APIBlueprint("exports", __name__, url_prefix="/v1", abp_tags=[EXPORTS])
 def read_subjects(path: JobPath, query: PageQuery) -> Response:
     """Read whom a job's photos show: how many, the first, the last and the best."""
     here = services()
-    after = uuid_cursor(query.cursor) or NOBODY
+    pages = cursors(here)
+    after = pages.next_id(query.cursor) or NOBODY
     with transaction(here.database) as session:
         job = jobs.get_job(session, here.tenant_id, path.job_id)
         found = job_subjects(
@@ -49,7 +50,7 @@ def read_subjects(path: JobPath, query: PageQuery) -> Response:
     page, more = page_of(found, query.limit)
     body = SubjectResultsOut(
         subjects=[SubjectResultOut.of(one) for one in page],
-        next_cursor=str(page[-1].subject_id) if more else None,
+        next_cursor=pages.behind(page[-1].subject_id) if more else None,
     )
     return until_finished(answer(body), job)
 

@@ -15,7 +15,7 @@ from web.answers import answer
 from web.batches import delete_job
 from web.claims import kept
 from web.openapi import GALLERIES, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import GalleryPath, NamedPageQuery
 from web.schemas.people import GalleriesOut, GalleryIn, GalleryOut
 from web.services import services
@@ -42,19 +42,20 @@ def create_gallery(body: GalleryIn) -> Response:
 def list_galleries(query: NamedPageQuery) -> Response:
     """List galleries, the oldest first."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = galleries.list_galleries(
             session,
             here.tenant_id,
             name=query.name,
-            after=uuid_cursor(query.cursor),
+            after=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     return answer(
         GalleriesOut(
             galleries=[GalleryOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 

@@ -25,7 +25,7 @@ from web.answers import (
 from web.claims import kept
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
-from web.paging import number_cursor, page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.patience import patience
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
@@ -87,15 +87,15 @@ def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
 def list_jobs(query: PageQuery) -> Response:
     """List jobs, the latest first."""
     here = services()
+    pages = cursors(here)
+    before = pages.next_id(query.cursor)
     with transaction(here.database) as session:
-        found = jobs.list_jobs(
-            session, here.tenant_id, before=uuid_cursor(query.cursor), limit=query.limit + 1
-        )
+        found = jobs.list_jobs(session, here.tenant_id, before=before, limit=query.limit + 1)
     page, more = page_of(found, query.limit)
     return answer(
         JobsOut(
             jobs=[JobOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 
@@ -211,13 +211,12 @@ def read_job(path: JobPath, header: PreferHeader) -> Response:
 def read_results(path: JobPath, query: ResultsQuery) -> Response:
     """Read a job's photos and what came of them, in the order in which they were added."""
     here = services()
-    after = number_cursor(query.cursor)
     with transaction(here.database) as session:
         job = jobs.get_job(session, here.tenant_id, path.job_id)
     if query.item is not None:
         page = result_of_item(here, job, query.item)
     else:
-        page = results_page(here, job, after=after, limit=query.limit)
+        page = results_page(here, job, query)
     return until_finished(answer(page), job)
 
 

@@ -12,7 +12,7 @@ from db.states import SourceKind
 from web.answers import answer, job_answer
 from web.claims import kept
 from web.openapi import SOURCES, WAIT, problems, source_body
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import JobOut
 from web.schemas.results import ResultsOut
@@ -49,19 +49,20 @@ def add_source(path: JobPath) -> Response:
 def list_sources(path: JobPath, query: PageQuery) -> Response:
     """List a job's sources, and how far each is listed."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = sources.list_sources(
             session,
             here.tenant_id,
             path.job_id,
-            after=uuid_cursor(query.cursor),
+            after=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     return answer(
         SourcesOut(
             sources=[SourceOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 

@@ -14,7 +14,7 @@ from web.accepting import received
 from web.answers import answer, job_answer
 from web.claims import kept
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import GalleryPath, NamedPageQuery, PreferHeader, SubjectPath
 from web.schemas.jobs import EnrolIn, JobOut
 from web.schemas.people import SubjectIn, SubjectOut, SubjectsOut
@@ -45,20 +45,21 @@ def create_subject(path: GalleryPath, body: SubjectIn) -> Response:
 def list_subjects(path: GalleryPath, query: NamedPageQuery) -> Response:
     """List the gallery's subjects, the oldest first."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = subjects.list_subjects(
             session,
             here.tenant_id,
             path.gallery_id,
             name=query.name,
-            after=uuid_cursor(query.cursor),
+            after=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     return answer(
         SubjectsOut(
             subjects=[SubjectOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 

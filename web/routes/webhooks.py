@@ -14,7 +14,7 @@ from db.webhooks.secrets import shown
 from web.answers import answer
 from web.claims import kept
 from web.openapi import WEBHOOKS, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import PageQuery
 from web.schemas.webhooks import (
     CallbackSecretOut,
@@ -65,14 +65,16 @@ def create_webhook(body: WebhookIn) -> Response:
 def list_webhooks(query: PageQuery) -> Response:
     """List webhooks, the oldest first."""
     here = services()
+    pages = cursors(here)
+    after = pages.next_id(query.cursor)
     with transaction(here.database) as session:
         found = endpoints.list_endpoints(
-            session, here.tenant_id, after=uuid_cursor(query.cursor), limit=query.limit + 1
+            session, here.tenant_id, after=after, limit=query.limit + 1
         )
     page, more = page_of(found, query.limit)
     body = WebhooksOut(
         webhooks=[WebhookOut.of(one) for one in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )
     return answer(body)
 
@@ -183,6 +185,7 @@ def replay_since(path: WebhookPath, body: ReplayIn) -> Response:
 def list_deliveries(query: DeliveriesQuery) -> Response:
     """List what was sent to webhooks and callback URLs, the latest first."""
     here = services()
+    pages = cursors(here)
     wanted = WantedDeliveries(
         endpoint_id=query.webhook, job_id=query.job, event_id=query.event, state=query.state
     )
@@ -191,13 +194,13 @@ def list_deliveries(query: DeliveriesQuery) -> Response:
             session,
             here.tenant_id,
             wanted,
-            before=uuid_cursor(query.cursor),
+            before=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     body = DeliveriesOut(
         deliveries=[DeliveryOut.of(one) for one in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )
     return answer(body)
 
