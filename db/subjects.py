@@ -52,6 +52,20 @@ def get_subject(
     return SubjectView(**row._mapping)
 
 
+def hold_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID
+) -> SubjectView:
+    """The subject, which nobody changes or enrols for before the commit.
+
+    Raises `SubjectNotFoundError`.
+    """
+    query = select(Subject.id).where(
+        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id, Subject.id == subject_id
+    )
+    session.execute(query.with_for_update())
+    return get_subject(session, tenant_id, gallery_id, subject_id)
+
+
 def list_subjects(
     session: Session,
     tenant_id: int,

@@ -10,7 +10,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import idempotency, openapi, origins, problems, tenancy
+from web import conditions, idempotency, openapi, origins, problems, tenancy
 from web.incoming import ApiRequest
 from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads, webhooks
 from web.schemas.base import ProblemOut
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> Api:
     app.before_request(_begin)
     origins.guard(app, settings.trusted_host_names)
     tenancy.attend(app, blueprints)
+    conditions.guard(app)
     app.after_request(_log)
     return app
 

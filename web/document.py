@@ -23,3 +23,12 @@ def operation_of(request: Request) -> dict[str, Any] | None:
     method = "get" if request.method == "HEAD" else request.method.lower()
     found: dict[str, Any] | None = path.get(method)
     return found
+
+
+def parameters_of(request: Request, where: str) -> set[str] | None:
+    """The names of the `header` or `query` parameters that the route takes; None likewise."""
+    operation = operation_of(request)
+    if operation is None:
+        return None
+    parameters: list[dict[str, str]] = operation.get("parameters", [])
+    return {one["name"] for one in parameters if one.get("in") == where}

@@ -119,6 +119,13 @@ class IdempotencyKeyInFlightError(RequestError):
     permanent = False
 
 
+class PreconditionFailedError(RequestError):
+    """What would be changed is not, or not any more, as the client says that it knows it."""
+
+    code = "precondition_failed"
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
 class TooBusyError(RequestError):
     """So many requests are on their way that this one was not read."""
 

@@ -14,9 +14,10 @@ from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from web.answers import answer
 from web.batches import delete_job
 from web.claims import kept
+from web.conditions import expect, tagged
 from web.openapi import GALLERIES, problems
 from web.paging import cursors, page_of
-from web.schemas.base import GalleryPath, NamedPageQuery
+from web.schemas.base import GalleryPath, IfMatchHeader, IfNoneMatchHeader, NamedPageQuery
 from web.schemas.people import GalleriesOut, GalleryIn, GalleryOut
 from web.services import services
 
@@ -32,7 +33,7 @@ def create_gallery(body: GalleryIn) -> Response:
     def work(session: Session) -> Response:
         made = galleries.create_gallery(session, here.tenant_id, name=body.name, spec=spec)
         location = url_for("galleries.read_gallery", gallery_id=made.id)
-        response = answer(GalleryOut.of(made), HTTPStatus.CREATED, Location=location)
+        response = tagged(GalleryOut.of(made), HTTPStatus.CREATED, Location=location)
         return kept(session, response)
 
     return retried(here.database, work)
@@ -60,26 +61,38 @@ def list_galleries(query: NamedPageQuery) -> Response:
     )
 
 
-@api.get("/galleries/<uuid:gallery_id>", responses={200: GalleryOut, **problems(404, 503)})
-def read_gallery(path: GalleryPath) -> Response:
+@api.get(
+    "/galleries/<uuid:gallery_id>", responses={200: GalleryOut, 304: None, **problems(404, 503)}
+)
+def read_gallery(path: GalleryPath, header: IfNoneMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Read a gallery."""
     here = services()
     with transaction(here.database) as session:
         found = galleries.get_gallery(session, here.tenant_id, path.gallery_id)
-    return answer(GalleryOut.of(found))
+    return tagged(GalleryOut.of(found))
 
 
 @api.delete("/galleries/<uuid:gallery_id>", responses={204: None, **problems(404, 503)})
-def delete_gallery(path: GalleryPath) -> Response:
+def delete_gallery(path: GalleryPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a gallery with its subjects, its jobs and all photos that nothing else needs."""
     here = services()
+
+    def check(session: Session) -> None:
+        expect(
+            lambda: GalleryOut.of(galleries.get_gallery(session, here.tenant_id, path.gallery_id))
+        )
+
     with transaction(here.database) as session:
+        # Once before anything goes, and once when nobody can change it any more.
+        check(session)
         jobs = erase.jobs_of_gallery(session, here.tenant_id, path.gallery_id)
     for job_id in jobs:
         with contextlib.suppress(JobNotFoundError):  # Somebody else was just deleting it.
             delete_job(here, job_id, for_s=math.inf)
     retried(
         here.database,
-        lambda session: erase.delete_gallery(session, here.tenant_id, path.gallery_id),
+        lambda session: erase.delete_gallery(
+            session, here.tenant_id, path.gallery_id, check=lambda: check(session)
+        ),
     )
     return Response(status=HTTPStatus.NO_CONTENT)

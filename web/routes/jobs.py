@@ -23,11 +23,20 @@ from web.answers import (
     until_finished,
 )
 from web.claims import kept
+from web.conditions import expect, is_conditional, tagged
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
 from web.paging import cursors, page_of
 from web.patience import patience
-from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
+from web.schemas.base import (
+    IfMatchHeader,
+    JobPath,
+    PageQuery,
+    PreferHeader,
+    PreferIfMatchHeader,
+    PreferIfNoneMatchHeader,
+    as_json,
+)
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
 from web.schemas.results import ResultsOut, ResultsQuery
 from web.schemas.sources import SourcedJobIn
@@ -78,7 +87,7 @@ def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
         job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)
         location = url_for("jobs.read_job", job_id=job_id)
-        return kept(session, answer(JobOut.of(job), HTTPStatus.CREATED, Location=location))
+        return kept(session, tagged(JobOut.of(job), HTTPStatus.CREATED, Location=location))
 
     return retried(here.database, work)
 
@@ -184,7 +193,7 @@ def _added(photos: Sized, missing: Sequence[str]) -> Response:
     description=f"Only a sealed job can end. Sealing again changes nothing. {WAIT}",
     responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
 )
-def seal_job(path: JobPath, header: PreferHeader) -> Response:
+def seal_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Say that an open job gets no further photos."""
     here = services()
     return job_answer(here, _changed(here, path, jobs.seal_job), header)
@@ -194,14 +203,14 @@ def seal_job(path: JobPath, header: PreferHeader) -> Response:
     "/jobs/<uuid:job_id>",
     description="While it runs, `Retry-After` says when to ask again. "
     "With `Prefer: wait=N` the answer waits for its end.",
-    responses={200: JobOut, **problems(404, 503)},
+    responses={200: JobOut, 304: None, **problems(404, 503)},
 )
-def read_job(path: JobPath, header: PreferHeader) -> Response:
+def read_job(path: JobPath, header: PreferIfNoneMatchHeader) -> Response:
     """Read where a job stands."""
     here = services()
     with patience(preferred_wait_s(header.prefer)) as wait_s:
         job = finished_job(here, path.job_id, wait_s=wait_s)
-    response = answer(JobOut.of(job))
+    response = tagged(JobOut.of(job))
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"
     return until_finished(response, job)
@@ -226,26 +235,28 @@ def read_results(path: JobPath, query: ResultsQuery) -> Response:
     "the answer is 202, and `cancelling` is true until that.",
     responses={200: JobOut, 202: JobOut, **problems(404, 503)},
 )
-def cancel_job(path: JobPath) -> Response:
+def cancel_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Cancel a job: photos that have ended keep their results, the others are left alone."""
     here = services()
-    retried(
-        here.database,
-        lambda session: control.begin_cancel(session, here.tenant_id, path.job_id),
-    )
+
+    def work(session: Session) -> None:
+        _expect(session, here, path)
+        control.begin_cancel(session, here.tenant_id, path.job_id)
+
+    retried(here.database, work)
     batches.in_batches(here, lambda session, at: control.cancel_some(session, path.job_id, at))
     job = _read(here, path)
     return answer(JobOut.of(job), HTTPStatus.OK if job.finished else HTTPStatus.ACCEPTED)
 
 
 @api.post("/jobs/<uuid:job_id>/pause", responses={200: JobOut, **problems(404, 409, 503)})
-def pause_job(path: JobPath) -> Response:
+def pause_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Pause a job: what was begun ends, and nothing further begins until it is resumed."""
     return _controlled(path, control.pause_job)
 
 
 @api.post("/jobs/<uuid:job_id>/resume", responses={200: JobOut, **problems(404, 409, 503)})
-def resume_job(path: JobPath) -> Response:
+def resume_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Let a paused job go on."""
     return _controlled(path, control.resume_job)
 
@@ -256,7 +267,7 @@ def resume_job(path: JobPath) -> Response:
     f"{WAIT}",
     responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
 )
-def retry_job(path: JobPath, header: PreferHeader) -> Response:
+def retry_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Try a job's failed photos again."""
     here = services()
     return job_answer(here, _changed(here, path, control.retry_job), header)
@@ -268,6 +279,7 @@ def _changed(
     """The job after the change, as whoever asks for it once more is to see it."""
 
     def work(session: Session) -> JobView:
+        _expect(session, here, path)
         change(session, here.tenant_id, path.job_id)
         return keep_accepted(session, jobs.get_job(session, here.tenant_id, path.job_id))
 
@@ -278,11 +290,19 @@ def _controlled(path: JobPath, change: Callable[[Session, int, uuid.UUID], None]
     here = services()
 
     def work(session: Session) -> Response:
+        _expect(session, here, path)
         change(session, here.tenant_id, path.job_id)
         job = jobs.get_job(session, here.tenant_id, path.job_id)
-        return kept(session, answer(JobOut.of(job)))
+        location = url_for("jobs.read_job", job_id=path.job_id)
+        return kept(session, tagged(JobOut.of(job), Content_Location=location))
 
     return retried(here.database, work)
+
+
+def _expect(session: Session, here: Services, path: JobPath) -> None:
+    """That the job is as the request says, and stays so until it is changed."""
+    if is_conditional():
+        expect(lambda: JobOut.of(jobs.hold_job(session, here.tenant_id, path.job_id)))
 
 
 def _read(here: Services, path: JobPath) -> JobView:
@@ -291,7 +311,8 @@ def _read(here: Services, path: JobPath) -> JobView:
 
 
 @api.delete("/jobs/<uuid:job_id>", responses={204: None, **problems(404, 503)})
-def delete_job(path: JobPath) -> Response:
+def delete_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a job with its results, and its photos where nothing else needs them."""
-    batches.delete_job(services(), path.job_id)
+    here = services()
+    batches.delete_job(here, path.job_id, check=lambda session: _expect(session, here, path))
     return Response(status=HTTPStatus.NO_CONTENT)

@@ -13,9 +13,17 @@ from pipeline.face_limits import MAX_MIN_FACE_PX
 from web.accepting import received
 from web.answers import answer, job_answer
 from web.claims import kept
+from web.conditions import expect, is_conditional, tagged
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
 from web.paging import cursors, page_of
-from web.schemas.base import GalleryPath, NamedPageQuery, PreferHeader, SubjectPath
+from web.schemas.base import (
+    GalleryPath,
+    IfMatchHeader,
+    IfNoneMatchHeader,
+    NamedPageQuery,
+    PreferHeader,
+    SubjectPath,
+)
 from web.schemas.jobs import EnrolIn, JobOut
 from web.schemas.people import SubjectIn, SubjectOut, SubjectsOut
 from web.schemas.results import ResultsOut
@@ -35,7 +43,7 @@ def create_subject(path: GalleryPath, body: SubjectIn) -> Response:
     def work(session: Session) -> Response:
         made = subjects.create_subject(session, here.tenant_id, path.gallery_id, name=body.name)
         location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
-        response = answer(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+        response = tagged(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
         return kept(session, response)
 
     return retried(here.database, work)
@@ -64,39 +72,47 @@ def list_subjects(path: GalleryPath, query: NamedPageQuery) -> Response:
     )
 
 
-@api.get("/subjects/<uuid:subject_id>", responses={200: SubjectOut, **problems(404, 503)})
-def read_subject(path: SubjectPath) -> Response:
+@api.get(
+    "/subjects/<uuid:subject_id>", responses={200: SubjectOut, 304: None, **problems(404, 503)}
+)
+def read_subject(path: SubjectPath, header: IfNoneMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Read a subject."""
     here = services()
     with transaction(here.database) as session:
         found = subjects.get_subject(session, here.tenant_id, path.gallery_id, path.subject_id)
-    return answer(SubjectOut.of(found))
+    return tagged(SubjectOut.of(found))
 
 
 @api.patch(
     "/subjects/<uuid:subject_id>",
     responses={200: SubjectOut, **problems(400, 404, 409, 415, 422, 503)},
 )
-def rename_subject(path: SubjectPath, body: SubjectIn) -> Response:
+def rename_subject(path: SubjectPath, header: IfMatchHeader, body: SubjectIn) -> Response:  # noqa: ARG001 - described.
     """Rename a subject."""
     here = services()
-    with transaction(here.database) as session:
-        renamed = subjects.rename_subject(
-            session, here.tenant_id, path.gallery_id, path.subject_id, name=body.name
-        )
-    return answer(SubjectOut.of(renamed))
+    named = (here.tenant_id, path.gallery_id, path.subject_id)
+
+    def work(session: Session) -> Response:
+        if is_conditional():
+            expect(lambda: SubjectOut.of(subjects.hold_subject(session, *named)))
+        return tagged(SubjectOut.of(subjects.rename_subject(session, *named, name=body.name)))
+
+    return retried(here.database, work)
 
 
 @api.delete("/subjects/<uuid:subject_id>", responses={204: None, **problems(404, 503)})
-def delete_subject(path: SubjectPath) -> Response:
+def delete_subject(path: SubjectPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a subject: its templates, its place in all results, and its enrolment photos."""
     here = services()
-    retried(
-        here.database,
-        lambda session: erase.delete_subject(
-            session, here.tenant_id, path.gallery_id, path.subject_id
-        ),
-    )
+    named = (here.tenant_id, path.gallery_id, path.subject_id)
+
+    def work(session: Session) -> None:
+        def check() -> None:
+            expect(lambda: SubjectOut.of(subjects.get_subject(session, *named)))
+
+        erase.delete_subject(session, *named, check=check)
+
+    retried(here.database, work)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

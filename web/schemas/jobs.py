@@ -3,7 +3,7 @@
 import datetime as dt
 import enum
 import uuid
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, FailFast, Field, ValidationInfo, model_validator
 
@@ -218,6 +218,9 @@ class SourceErrorOut(Outgoing):
 
 class JobOut(Outgoing):
     """A job."""
+
+    PASSING: ClassVar = {"rate_per_s", "seconds_left"}
+    """What changes with the clock alone, and makes no other job of it."""
 
     id: uuid.UUID
     kind: JobKind
