@@ -37,6 +37,19 @@ def _hosts(value: str) -> str:
     return value
 
 
+def _origins(value: str) -> str:
+    """Checks that a string lists origins as browsers write them."""
+    for origin in value.split():
+        if not re.fullmatch(
+            r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?", origin
+        ):
+            raise ValueError(f"'{origin}' is no origin like https://app.example.com")
+        scheme, _, port = origin.partition("://")[0], "", origin.rpartition(":")[2]
+        if (scheme, port) in {("http", "80"), ("https", "443")}:
+            raise ValueError(f"'{origin}' has its scheme's own port, which browsers leave out")
+    return value
+
+
 def _places(value: str) -> str:
     """Checks that a string lists places of objects, with spaces between them."""
     for url in value.split():
@@ -100,6 +113,7 @@ HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 ObjectKey = Annotated[str, Field(min_length=1), AfterValidator(_object_key)]
 HostNames = Annotated[str, AfterValidator(_hosts)]
+OriginUrls = Annotated[str, AfterValidator(_origins)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]
 NetworkList = Annotated[str, AfterValidator(_networks)]
 NameServers = Annotated[str, AfterValidator(_name_servers)]

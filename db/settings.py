@@ -24,6 +24,7 @@ from db.setting_kinds import (
     HttpUrl,
     NameServers,
     NetworkList,
+    OriginUrls,
     PlaceUrls,
     PostgresUrl,
     RedisUrl,
@@ -70,6 +71,12 @@ class Settings(BaseSettings):
         alias="FACEBATCH_TRUSTED_HOSTS",
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
         "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
+    )
+    cors_origins: OriginUrls | None = Field(
+        default=None,
+        alias="FACEBATCH_CORS_ORIGINS",
+        description="Origins of web pages that may use the HTTP API, separated by spaces, like "
+        "`https://app.example.com`. Unset: none but its own.",
     )
     secret_key: SecretStr | None = Field(
         default=None,
@@ -325,6 +332,11 @@ class Settings(BaseSettings):
     def trusted_host_names(self) -> frozenset[str]:
         """The host names of `trusted_hosts`, in lower case."""
         return frozenset(name.strip().lower() for name in self.trusted_hosts.split(","))
+
+    @property
+    def cors_origin_names(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset((self.cors_origins or "").split())
 
     @property
     def database(self) -> str | None:

@@ -10,7 +10,17 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from db.settings import Settings
-from web import conditions, idempotency, openapi, origins, problems, tenancy
+from web import (
+    conditions,
+    cors,
+    idempotency,
+    openapi,
+    origins,
+    problems,
+    request_ids,
+    security,
+    tenancy,
+)
 from web.incoming import ApiRequest
 from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads, webhooks
 from web.schemas.base import ProblemOut
@@ -67,8 +77,11 @@ def create_app(settings: Settings) -> Api:
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     idempotency.guard(app)
+    request_ids.guard(app)
     app.before_request(_begin)
-    origins.guard(app, settings.trusted_host_names)
+    origins.guard(app, settings.trusted_host_names, settings.cors_origin_names)
+    cors.guard(app, settings.cors_origin_names)
+    security.guard(app)
     tenancy.attend(app, blueprints)
     conditions.guard(app)
     app.after_request(_log)

@@ -30,6 +30,41 @@ class MalformedMultipartError(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class MalformedRequestError(RequestError):
+    """What came is no HTTP request, or could be read as two."""
+
+    code = "malformed_request"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class LineTooLongError(RequestError):
+    """The first line of the request is too long."""
+
+    code = "uri_too_long"
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+
+
+class HeadersTooLargeError(RequestError):
+    """The headers of the request are too long, or too many."""
+
+    code = "headers_too_large"
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class TransferEncodingError(RequestError):
+    """The body comes in a coding that we do not know."""
+
+    code = "transfer_encoding_unknown"
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class ExpectationError(RequestError):
+    """The client expects what we do not do."""
+
+    code = "expectation_failed"
+    status = HTTPStatus.EXPECTATION_FAILED
+
+
 class TooSlowError(RequestError):
     """The body comes too slowly, or nothing more of it comes."""
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, cast
 
 from flask import Request
 from flask import request as current
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
@@ -70,7 +71,7 @@ class ApiRequest(Request):
                     )
         except TimeoutError as exc:
             raise TooSlowError(TOO_SLOW) from exc
-        except (OSError, BadRequest) as exc:
+        except (OSError, BadRequest, ParseException) as exc:
             raise MalformedJsonError("the body breaks off; send it anew") from exc
         if self.fingerprint is not None:
             self.fingerprint.json(bytes(body))
@@ -163,7 +164,7 @@ def _events(request: Request, boundary: str) -> Iterator[multipart.Event]:
                 return
     except TimeoutError as exc:
         raise TooSlowError(TOO_SLOW) from exc
-    except (ValueError, AttributeError, OSError, BadRequest) as exc:
+    except (ValueError, AttributeError, OSError, BadRequest, ParseException) as exc:
         raise MalformedMultipartError("the body breaks off or is malformed; send it anew") from exc
     except RequestEntityTooLarge as exc:
         raise MalformedMultipartError("a part's header is too long") from exc

@@ -27,6 +27,7 @@ from pipeline.errors import (
     ThresholdRangeError,
 )
 from web.errors import InvalidNameError, MediaTypeError, RequestError
+from web.request_ids import request_id
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -60,18 +61,22 @@ _HTTP_CODES = {
 INTERNAL = ("internal_error", "something went wrong here, and was logged; try again later")
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> Response:
-    """The answer for one error; `more` are further members of its object."""
-    body = {
+def members(status: int, code: str, detail: str, request_id: str) -> dict[str, Any]:
+    """What a problem consists of."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
         "code": code,
         "detail": detail,
-        **more,
+        "request_id": request_id,
     }
-    response = Response(json.dumps(body), status=int(status), content_type=MEDIA_TYPE)
-    return response
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> Response:
+    """The answer for one error; `more` are further members of its object."""
+    body = members(status, code, detail, request_id()) | more
+    return Response(json.dumps(body), status=int(status), content_type=MEDIA_TYPE)
 
 
 def of_error(error: FaceBatchError) -> Response:

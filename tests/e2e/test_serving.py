@@ -296,7 +296,7 @@ def test_what_is_no_request_is_refused_as_the_reference_says(
     while piece := connection.recv(1000):
         answer += piece
     assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert b"Content-Type: text/html\r\n" in answer
+    assert b"Content-Type: application/problem+json\r\n" in answer
     page = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
     _, _, said = page.read_text(encoding="utf-8").partition("refused by the HTTP server")
     assert f" {status} where" in said.partition("##")[0].replace("\n", " ")

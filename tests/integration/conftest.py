@@ -1,5 +1,6 @@
 """Databases of their own for tests, on the run's PostgreSQL."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,13 +55,28 @@ def migrated_url(stores: Settings) -> str:
     return migrated
 
 
-@pytest.fixture
-def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
-    """A fresh database with the schema."""
+@contextlib.contextmanager
+def _fresh(stores: Settings) -> Iterator[str]:
     url, name = stores.database or "", f"t{uuid.uuid4().hex}"
     _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _sibling(url, name)
     _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
+    """A fresh database with the schema."""
+    assert migrated_url
+    with _fresh(stores) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lasting_settings(stores: Settings, migrated_url: str) -> Iterator[Settings]:
+    """The stores, with a database of the module's own: for tests that leave nothing in it."""
+    assert migrated_url
+    with _fresh(stores) as url:
+        yield stores.model_copy(update={"database_url": SecretStr(url)})
 
 
 @pytest.fixture

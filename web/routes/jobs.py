@@ -15,6 +15,7 @@ from db.views import JobView, NewItem
 from web import batches
 from web.accepting import checked_file_name, received
 from web.answers import (
+    accepted_answer,
     answer,
     job_answer,
     keep_accepted,
@@ -246,7 +247,7 @@ def cancel_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG00
     retried(here.database, work)
     batches.in_batches(here, lambda session, at: control.cancel_some(session, path.job_id, at))
     job = _read(here, path)
-    return answer(JobOut.of(job), HTTPStatus.OK if job.finished else HTTPStatus.ACCEPTED)
+    return answer(JobOut.of(job)) if job.finished else accepted_answer(job)
 
 
 @api.post("/jobs/<uuid:job_id>/pause", responses={200: JobOut, **problems(404, 409, 503)})

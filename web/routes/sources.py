@@ -9,7 +9,7 @@ from db import sources
 from db.session import Session, retried, transaction
 from db.sources import NewSource
 from db.states import SourceKind
-from web.answers import answer, job_answer
+from web.answers import POLL_AFTER_S, answer, job_answer
 from web.claims import kept
 from web.openapi import SOURCES, WAIT, problems, source_body
 from web.paging import cursors, page_of
@@ -39,7 +39,12 @@ def add_source(path: JobPath) -> Response:
         source_id = sources.add_source(session, here.tenant_id, path.job_id, found)
         view = sources.get_source(session, here.tenant_id, path.job_id, source_id)
         location = url_for("sources.list_sources", job_id=path.job_id)
-        response = answer(SourceOut.of(view), HTTPStatus.ACCEPTED, Location=location)
+        response = answer(
+            SourceOut.of(view),
+            HTTPStatus.ACCEPTED,
+            Location=location,
+            Retry_After=str(POLL_AFTER_S),
+        )
         return kept(session, response)
 
     return retried(here.database, work)

@@ -178,4 +178,5 @@ class ProblemOut(Outgoing):
     status: int
     code: str = Field(description="Stable; listed in the reference of errors.")
     detail: str
+    request_id: str = Field(description="In the header `X-Request-ID` too, and in the log.")
     errors: list[FieldErrorOut] | None = None
