@@ -13,10 +13,12 @@ from db.settings import Settings
 from web import (
     conditions,
     cors,
+    describing,
     idempotency,
     openapi,
     origins,
     problems,
+    queries,
     request_ids,
     security,
     tenancy,
@@ -54,6 +56,7 @@ class Api(OpenAPI):
                 refused = operation["responses"].get("422", {}).get("content", {})
                 if problems.MEDIA_TYPE not in refused:
                     operation["responses"].pop("422", None)
+        describing.complete(self.spec_json)
 
 
 def create_app(settings: Settings) -> Api:
@@ -68,6 +71,8 @@ def create_app(settings: Settings) -> Api:
         doc_url="/openapi.json",
         static_folder=None,
     )
+    # In place of a list of pages to choose from, of which there is one.
+    app.config["OPENAPI_HTML_STRING"] = '<meta http-equiv="refresh" content="0; url=swagger">'
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
@@ -83,8 +88,11 @@ def create_app(settings: Settings) -> Api:
     cors.guard(app, settings.cors_origin_names)
     security.guard(app)
     tenancy.attend(app, blueprints)
+    queries.guard(app)
     conditions.guard(app)
     app.after_request(_log)
+    # Once, here: routes go by it, and two requests may not make it at the same moment.
+    assert app.api_doc  # noqa: S101 - it is made where it is asked for.
     return app
 
 

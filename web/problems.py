@@ -92,7 +92,7 @@ def of_validation(error: ValidationError) -> Response:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [
         {
-            "field": _shortened(".".join(map(str, one["loc"]))) or "body",
+            "field": shortened(".".join(map(str, one["loc"]))) or "body",
             "message": one["msg"].removeprefix("Value error, "),
         }
         for one in found[:MAX_LISTED]
@@ -102,7 +102,8 @@ def of_validation(error: ValidationError) -> Response:
     return problem(RequestError.status, own or RequestError.code, detail, errors=fields)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name that a client has made up, so that an answer repeats little of it."""
     return name if len(name) <= MAX_SHOWN_CHARS else name[:MAX_SHOWN_CHARS] + "..."
 
 

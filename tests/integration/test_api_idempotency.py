@@ -1,5 +1,6 @@
 """A request that is sent again under its key happens once, and is answered as the first time."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -156,6 +157,8 @@ def test_every_post_is_answered_as_the_first_time(
     first = api.post(path, headers=key, **send())
     assert first.status_code in {200, 201, 202}, first.text
     assert REPLAYED not in first.headers
+    told = api.get("/openapi.json").json["paths"][re.sub(r"<uuid:(\w+)>", r"{\1}", rule)]["post"]
+    assert told["responses"][str(first.status_code)]["headers"].keys() <= {*first.headers.keys()}
     again = api.post(path, headers=key, **send())
     assert again.headers[REPLAYED] == "true"
     assert (again.status_code, again.data) == (first.status_code, first.data)
@@ -417,13 +420,21 @@ def test_a_key_in_quotes_is_the_same_key(api: Api) -> None:
         made(api.post("/v1/galleries", json=body, headers=headers))
 
 
-def test_each_tenant_has_keys_of_its_own(api: Api, local: Kit, stranger: Kit) -> None:
+def test_each_tenant_has_keys_of_its_own(
+    api: Api, local: Kit, stranger: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, body = new_key(), {"name": "a"}
+    numbers, take = [], KeyLocks._take
+    monkeypatch.setattr(
+        KeyLocks, "_take", lambda self, number: numbers.append(number) or take(self, number)
+    )
     ours = made(api.post("/v1/galleries", json=body, headers=key))
     ask_as(api, stranger.tenant_id)
     theirs = api.post("/v1/galleries", json=body, headers=key)
     assert made(theirs) != ours
     assert REPLAYED not in theirs.headers
+    # Nor does one keep the other waiting.
+    assert len(set(numbers)) == 2
 
 
 def test_what_is_kept_tells_nobody_anything(api: Api, local: Kit) -> None:

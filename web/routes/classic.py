@@ -39,6 +39,14 @@ from web.claims import begun, kept, resumes
 from web.errors import InvalidRequestError, StillWorkingError
 from web.openapi import CLASSIC, photos_body, problems
 from web.patience import patience
+from web.schemas.classic_answers import (
+    HealthOut,
+    IndexOut,
+    RecognizedOut,
+    RegisteredOut,
+    StatsOut,
+    UnhealthyOut,
+)
 from web.schemas.jobs import RecognizeQuery
 from web.schemas.people import SubjectIn
 from web.services import Services, services
@@ -77,7 +85,7 @@ class NoFaceError(PhotoError):
     code = "no_face"
 
 
-@api.get("/", responses={200: {"description": "The endpoints."}})
+@api.get("/", responses={200: IndexOut})
 def index() -> Response:
     """List the endpoints."""
     return jsonify(service="facebatch", version=version("facebatch"), endpoints=ENDPOINTS)
@@ -85,10 +93,7 @@ def index() -> Response:
 
 @api.get(
     "/health",
-    responses={
-        200: {"description": "All parts answer."},
-        503: {"description": "Some do not; `parts` says which."},
-    },
+    responses={200: HealthOut, 503: UnhealthyOut},
 )
 def read_health() -> Response:
     """Say whether the service works."""
@@ -109,7 +114,7 @@ def read_health() -> Response:
     return response
 
 
-@api.get("/stats", responses={200: {"description": "Counts."}, **problems(503)})
+@api.get("/stats", responses={200: StatsOut, **problems(503)})
 def read_stats() -> Response:
     """Count the registered users."""
     here = services()
@@ -125,7 +130,7 @@ def read_stats() -> Response:
 
 @api.post(
     "/register",
-    responses={200: {"description": "Registered."}, **problems(400, 409, 413, 415, 422, 503)},
+    responses={200: RegisteredOut, **problems(400, 409, 413, 415, 422, 503)},
     openapi_extensions={
         "requestBody": photos_body(field=IMAGE, name={"type": "string", "maxLength": 255})
     },
@@ -176,7 +181,7 @@ def _registered(here: Services, job_id: uuid.UUID) -> Response:
 
 @api.post(
     "/recognize",
-    responses={200: {"description": "A match, or none."}, **problems(400, 413, 415, 422, 503)},
+    responses={200: RecognizedOut, **problems(400, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": photos_body(field=IMAGE)},
 )
 def recognize(query: RecognizeQuery) -> Response:
