@@ -1,6 +1,7 @@
 """Requests as they come in: strict JSON, and multipart bodies read part by part."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -33,6 +34,15 @@ BUFFER_BYTES = 1024 * 1024
 """Longest header of a part; a body of nothing but header lines must not fill the memory."""
 TOO_SLOW = "the body comes too slowly; send it anew"
 MULTIPART = "multipart/form-data"
+MAX_PARTS = 1100
+"""More than the photos, zips and fields that a request may bring: controls of a form that were left
+alone count too."""
+MAX_BOUNDARY_CHARS = 70
+"""Of RFC 2046."""
+MAX_DEPTH = 32
+"""Of JSON; no body that we know has a quarter of it."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PARAMETER = re.compile(r";[ \t]*([^\s=;\"]+)[ \t]*=")
 
 
 class ApiRequest(Request):
@@ -57,6 +67,8 @@ class ApiRequest(Request):
             raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
         if not isinstance(body, dict):
             raise InvalidRequestError("the body must be a JSON object")
+        if _depth(body) > MAX_DEPTH:
+            raise InvalidRequestError(f"the body is nested more than {MAX_DEPTH} levels deep")
         return body
 
     def whole(self) -> bytes:
@@ -91,6 +103,17 @@ def read_through(request: ApiRequest) -> None:
 def incoming() -> ApiRequest:
     """The request that is being answered."""
     return cast("ApiRequest", current)
+
+
+def _depth(body: object) -> int:
+    """How deep a body is nested, counted level by level."""
+    level: list[Any] = [body]
+    depth = 0
+    while level:
+        depth += 1
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [one for some in inner for one in some if isinstance(one, dict | list)]
+    return depth
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -133,6 +156,8 @@ def read_parts(request: Request) -> Iterator[FieldPart | FilePart]:
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != MULTIPART or not boundary:
         raise MediaTypeError("send the photos as multipart/form-data (curl -F does)")
+    if len(boundary) > MAX_BOUNDARY_CHARS:
+        raise MalformedMultipartError(f"a boundary has at most {MAX_BOUNDARY_CHARS} characters")
     events = _events(request, boundary)
     # Flask's name for the request that is being answered has no type of ours.
     fingerprint: Fingerprint | None = getattr(request, "fingerprint", None)
@@ -153,12 +178,18 @@ def read_parts(request: Request) -> Iterator[FieldPart | FilePart]:
 
 def _events(request: Request, boundary: str) -> Iterator[multipart.Event]:
     decoder = multipart.MultipartDecoder(boundary.encode(), BUFFER_BYTES)
+    parts = 0
     try:
         while True:
             event = decoder.next_event()
             if isinstance(event, multipart.NeedData):
                 decoder.receive_data(request.stream.read(READ_BYTES) or None)
                 continue
+            if isinstance(event, multipart.Field | multipart.File):
+                _check_named_once(event)
+                parts += 1
+            if parts > MAX_PARTS:
+                raise RequestTooLargeError(f"a request has at most {MAX_PARTS} parts; send several")
             yield event
             if isinstance(event, multipart.Epilogue):
                 return
@@ -168,6 +199,14 @@ def _events(request: Request, boundary: str) -> Iterator[multipart.Event]:
         raise MalformedMultipartError("the body breaks off or is malformed; send it anew") from exc
     except RequestEntityTooLarge as exc:
         raise MalformedMultipartError("a part's header is too long") from exc
+
+
+def _check_named_once(part: multipart.Field | multipart.File) -> None:
+    """Of two names that a part gives itself, others would take the one that we do not."""
+    dispositions = part.headers.getlist("Content-Disposition")
+    names = _PARAMETER.findall(_QUOTED.sub('""', dispositions[0]).lower())
+    if len(dispositions) > 1 or len(set(names)) < len(names):
+        raise MalformedMultipartError("a part names itself twice; give it one name")
 
 
 def _chunks(events: Iterator[multipart.Event]) -> Iterator[bytes]:
