@@ -35,8 +35,12 @@ WITH_A_BODY = {
 }
 POSTED = {409: "idempotency_key_in_flight"}
 CONDITIONAL = {412: "precondition_failed"}
-NOWHERE = {"POST /v1/uploads"}
-"""Makes what cannot be read."""
+NOWHERE = {
+    "POST /v1/uploads",
+    "POST /v1/webhooks/{webhook_id}/test",
+    "POST /v1/webhooks/{webhook_id}/replay",
+}
+"""They make what has no place of its own."""
 RETRIED = {409, 429, 503}
 """Statuses that may come with `Retry-After`."""
 
@@ -94,7 +98,7 @@ def _add_headers(name: str, operation: Spec) -> None:
         named = [request_ids.HEADER]
         if status in {"201", "202"} and name not in NOWHERE:
             named.append("Location")
-        if status == "202":
+        if status == "202" and name not in NOWHERE:
             named.append("Retry-After")
         if "If-None-Match" in parameters and status in {"200", "304"}:
             named.append("ETag")

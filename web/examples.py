@@ -14,6 +14,11 @@ CREATED = "2026-11-30T08:15:00Z"
 STARTED = "2026-11-30T08:15:01Z"
 FINISHED = "2026-11-30T08:15:04Z"
 LATER = "2026-12-07T08:15:00Z"
+WEBHOOK_ID = "0192f3b7-5c6d-7e7f-8a81-8192a3b4c5d6"
+EVENT_ID = "0192f3b8-6d7e-7f80-9b92-92a3b4c5d6e7"
+DELIVERY_ID = "0192f3b9-7e8f-7091-8ca3-a3b4c5d6e7f8"
+URL = "https://example.com/hooks/facebatch"
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 CURSOR = "AZLzoFscfS6PMBorPE1eb2-0Ij1yV3xQm8dTn5uYc0Rk"
 ENGINE = {"name": "dlib", "version": "1"}
 WHO = {"id": SUBJECT_ID, "name": "Ada Lovelace"}
@@ -70,6 +75,7 @@ JOB: dict[str, Any] = {
     },
     "sources_open": 0,
     "source_error": None,
+    "callback_url": None,
     "rate_per_s": None,
     "seconds_left": None,
     "created_at": CREATED,
@@ -165,6 +171,44 @@ SUBJECT_RESULT: dict[str, Any] = {
     },
 }
 
+WEBHOOK: dict[str, Any] = {
+    "id": WEBHOOK_ID,
+    "url": URL,
+    "events": ["job.completed"],
+    "subjects": [],
+    "enabled": True,
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "previous_secret_until": None,
+    "created_at": CREATED,
+    "changed_at": CREATED,
+}
+DELIVERY: dict[str, Any] = {
+    "id": DELIVERY_ID,
+    "event": EVENT_ID,
+    "type": "job.completed",
+    "sequence": 41,
+    "job": JOB_ID,
+    "webhook": WEBHOOK_ID,
+    "state": "delivered",
+    "next_attempt_at": None,
+    "error": None,
+    "created_at": FINISHED,
+    "finished_at": FINISHED,
+    "attempts": [
+        {
+            "attempt": 1,
+            "began_at": FINISHED,
+            "latency_ms": 84,
+            "status": 204,
+            "error": None,
+            "answer": "",
+        }
+    ],
+}
+CALLBACK_SECRET: dict[str, Any] = {"created_at": CREATED, "previous_secret_until": None}
+
 ANSWERS: dict[str, Any] = {
     "GalleryOut": GALLERY,
     "GalleriesOut": {"galleries": [GALLERY], "next_cursor": None},
@@ -195,6 +239,15 @@ ANSWERS: dict[str, Any] = {
             }
         ],
     },
+    "WebhookOut": WEBHOOK,
+    "WebhookWithSecretOut": {**WEBHOOK, "secret": SECRET},
+    "WebhooksOut": {"webhooks": [WEBHOOK], "next_cursor": None},
+    "TestedOut": {"event": EVENT_ID},
+    "ReplayedOut": {"deliveries": 12},
+    "DeliveryOut": DELIVERY,
+    "DeliveriesOut": {"deliveries": [DELIVERY], "next_cursor": CURSOR},
+    "CallbackSecretOut": CALLBACK_SECRET,
+    "NewCallbackSecretOut": {**CALLBACK_SECRET, "secret": SECRET},
     "IndexOut": {
         "service": "facebatch",
         "version": "0.1.0",
@@ -250,6 +303,10 @@ REQUESTS: dict[str, Any] = {
     "UploadedPhotosIn": {"upload": UPLOAD_ID, "photos": [{"client_id": "picnic.jpg", "part": 0}]},
     "UploadIn": {"kind": "photos", "files": [{"size_bytes": 184320, "sha256": SHA256}]},
     "ExportIn": {"format": "csv"},
+    "WebhookIn": {"url": URL, "events": ["job.completed"]},
+    "WebhookPatch": {"enabled": False},
+    "RotateIn": {"overlap_s": 86400},
+    "ReplayIn": {"since": CREATED},
 }
 FORMS: dict[str, dict[str, Any]] = {
     "POST /v1/galleries/{gallery_id}/subjects/{subject_id}/photos": {

@@ -30,6 +30,7 @@ from db.models import DoomedObject, Gallery, Job, KeptAnswer, Subject, Upload
 from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
+from db.webhooks.events import give_out
 from web.services import EXTENSION
 from workers.reconciler import Reconciler
 
@@ -56,6 +57,7 @@ class Place:
 
     api: Api
     sample: Sample
+    kit: Kit
 
     def open_job(self) -> str:
         return made(self.api.post("/v1/jobs", json={"kind": "detect"}))
@@ -68,6 +70,16 @@ class Place:
     def ended_job(self) -> str:
         answer = self.api.submit(("words.jpg", b"words"), wait=60, kind="detect")
         return str(answer.json["job"]["id"])
+
+    def webhook(self) -> str:
+        body = {"url": "https://example.com/hook", "events": ["job.completed"]}
+        return made(self.api.post("/v1/webhooks", json=body))
+
+    def delivery(self) -> str:
+        assert self.api.post(f"/v1/webhooks/{self.webhook()}/test").status_code == 202
+        with transaction(self.kit.database) as session:
+            give_out(session)
+        return str(self.api.get("/v1/deliveries").json["deliveries"][0]["id"])
 
     def image(self, **fields: str) -> dict[str, Any]:
         _, data = photo(self.sample.people_dir / "obama" / "obama.jpg")
@@ -119,6 +131,21 @@ WAYS: dict[str, Way] = {
         "/v1/jobs/{}/exports", Place.ended_job, lambda: {"json": {"format": "csv"}}
     ),
     "/v1/uploads": lambda _: ("/v1/uploads", lambda: {"json": {"files": [{"size_bytes": 9}]}}),
+    "/v1/webhooks": lambda _: (
+        "/v1/webhooks",
+        lambda: {"json": {"url": "https://example.com/hook", "events": ["job.completed"]}},
+    ),
+    "/v1/webhooks/<uuid:webhook_id>/rotate": of_job(
+        "/v1/webhooks/{}/rotate", Place.webhook, lambda: {"json": {}}
+    ),
+    "/v1/webhooks/<uuid:webhook_id>/test": of_job("/v1/webhooks/{}/test", Place.webhook, dict),
+    "/v1/webhooks/<uuid:webhook_id>/replay": of_job(
+        "/v1/webhooks/{}/replay", Place.webhook, lambda: {"json": {"since": "2026-01-01T00:00:00Z"}}
+    ),
+    "/v1/deliveries/<uuid:delivery_id>/replay": of_job(
+        "/v1/deliveries/{}/replay", Place.delivery, dict
+    ),
+    "/v1/callback-secret": lambda _: ("/v1/callback-secret", lambda: {"json": {}}),
     "/register": lambda place: ("/register", lambda: place.image(name="Barack")),
     "/recognize": lambda place: ("/recognize", place.image),
 }
@@ -128,10 +155,9 @@ NOTHING_STAYS = {"/v1/jobs/<uuid:job_id>/cancel", "/recognize"}
 
 
 @pytest.fixture
-def place(api: Api, worker: BackgroundWorker, sample: Sample) -> Place:
-    place = Place(api, sample)
-    for name in ("Joe",):
-        assert api.post("/register", **place.image(name=name)).status_code == 200
+def place(api: Api, worker: BackgroundWorker, sample: Sample, local: Kit) -> Place:
+    place = Place(api, sample, local)
+    assert api.post("/register", **place.image(name="Joe")).status_code == 200
     return place
 
 
