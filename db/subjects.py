@@ -99,14 +99,6 @@ def rename_subject(
     return get_subject(session, tenant_id, gallery_id, subject_id)
 
 
-def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:
-    """How many subjects the gallery has."""
-    query = select(func.count()).where(
-        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id
-    )
-    return session.scalars(query).one()
-
-
 def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]:
     templates = (
         select(func.count())

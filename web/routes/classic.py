@@ -15,7 +15,7 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import control, erase, galleries, results, subjects
+from db import control, erase, galleries, results, subjects, tallies
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.galleries import CLASSIC_GALLERY
 from db.retry import retrying
@@ -112,7 +112,7 @@ def read_stats() -> Response:
     here = services()
     gallery_id, spec = _gallery(here)
     with transaction(here.database) as session:
-        total = subjects.count_subjects(session, here.tenant_id, gallery_id)
+        total = tallies.count_subjects(session, here.tenant_id, [gallery_id])
     return jsonify(
         total_users=total,
         threshold=here.settings.classic_threshold,
