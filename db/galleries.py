@@ -54,13 +54,16 @@ def get_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> Gall
     return GalleryView(**row._mapping)
 
 
-def gallery_engine(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> str:
-    """The name of the gallery's engine, without counting; raises `GalleryNotFoundError`."""
-    query = select(Model.engine).join(Gallery, Gallery.model_id == Model.id)
-    found = query.where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
-    if (engine := session.scalars(found).one_or_none()) is None:
-        raise GalleryNotFoundError("there is no such gallery")
-    return engine
+def ensure_gallery_and_engine(
+    session: Session, tenant_id: int, *, name: str, spec: EngineSpec
+) -> tuple[uuid.UUID, str]:
+    """As `ensure_gallery`, with the name of its engine, in one statement where it exists."""
+    query = select(Gallery.id, Model.engine).join(Model, Gallery.model_id == Model.id)
+    found = query.where(Gallery.tenant_id == tenant_id, Gallery.name == name)
+    if (row := session.execute(found).one_or_none()) is None:
+        ensure_gallery(session, tenant_id, name=name, spec=spec)
+        row = session.execute(found).one()
+    return row.id, row.engine
 
 
 def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from db.roles import ensure_roles
 from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings, SettingsError, load_settings
+from db.snapshots.reading import rewrite_later_templates
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
 from pipeline.errors import FaceBatchError
@@ -60,6 +61,7 @@ def prepare_database(database: Database) -> None:
         raise SettingsError("the database is one of another version of facebatch") from exc
     with transaction(database) as session:
         ensure_rows(session)
+        rewrite_later_templates(session)
 
 
 def ensure_rows(session: Session) -> None:
