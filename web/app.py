@@ -12,7 +12,17 @@ from flask_openapi3.openapi import OpenAPI
 from db.settings import Settings
 from web import openapi, origins, problems, tenancy
 from web.incoming import ApiRequest
-from web.routes import classic, exports, galleries, jobs, sources, subjects, uploads, webhooks
+from web.routes import (
+    classic,
+    exports,
+    galleries,
+    jobs,
+    live,
+    sources,
+    subjects,
+    uploads,
+    webhooks,
+)
 from web.schemas.base import ProblemOut
 from web.services import EXTENSION, Services
 
@@ -61,9 +71,10 @@ def create_app(settings: Settings) -> Api:
     app.json = InOrder(app)
     app.extensions[EXTENSION] = Services(settings)
     problems.register(app)
-    routes = (galleries, subjects, jobs, sources, uploads, exports, webhooks, classic)
+    routes = (galleries, subjects, jobs, sources, uploads, exports, webhooks, live, classic)
     blueprints = [one.api for one in routes]
     openapi.describe(app, *blueprints)
+    live.register_stream(app)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     app.before_request(_begin)

@@ -45,13 +45,18 @@ class ApiRequest(Request):
             raise MediaTypeError("send the body as application/json")
         with sending():
             data = _whole(self)
-        try:
-            body = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as exc:
-            raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
-        if not isinstance(body, dict):
-            raise InvalidRequestError("the body must be a JSON object")
-        return body
+        return json_object(data, "body")
+
+
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object, read strictly; raises a `RequestError` that calls it `what`."""
+    try:
+        found = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedJsonError(f"the {what} is no JSON; check its quotes and commas") from exc
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f"the {what} must be a JSON object")
+    return found
 
 
 def _whole(request: Request) -> bytes:

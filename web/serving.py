@@ -20,6 +20,8 @@ from gunicorn import util
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from web.live.lines import hang_up
+
 HEAD_S = 10.0
 """From the connection, or the end of the last request's body, to the end of the next head."""
 HEAD_BYTES = 64 * 1024
@@ -180,11 +182,13 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
         """Called in each turn of the loop: closes those whose time is up.
 
         Where there are too many connections, those that have waited longest without a request make
-        room, and where the worker ends, all of them do.
+        room, and where the worker ends, all of them do, and live streams with them.
         """
         super().murder_pending()
         self._drop_late(self._lingering, all_of_them=False)
         self._drop_late(self._heads, all_of_them=not self.alive)
+        if not self.alive:
+            hang_up()
 
     def _drop_late(self, watched: dict[TConn, _Watched], *, all_of_them: bool) -> None:
         now = time.monotonic()

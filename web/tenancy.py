@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, request
 from db.tenancy import act_for
 from web.services import services
 
-OF_NOBODY = {"classic.index", "classic.read_health"}
+OF_NOBODY = {"classic.index", "classic.read_health", "live.show", "live.style", "live.script"}
 """Routes that are nobody's: they answer the same to everybody, and where the database is away."""
 
 

@@ -54,6 +54,7 @@ ENDPOINTS = {
     "GET /stats": "how many users are registered",
     "POST /register": "form fields 'name' and 'image': register a user",
     "POST /recognize": "form field 'image': who is this?",
+    "GET /live": "a page that shows who is before the camera",
     "GET /docs": "the whole API, to try",
     "GET /openapi.json": "the whole API, for machines",
     "POST /v1/jobs": "submit photos in bulk",
