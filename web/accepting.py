@@ -87,7 +87,7 @@ def received(
 
 
 @contextlib.contextmanager
-def kept(services: Services, data: bytes, *, name: str) -> Iterator[Received]:
+def received_bytes(services: Services, data: bytes, *, name: str) -> Iterator[Received]:
     """Puts one photo into the bucket that is here already; for the rest as `received`.
 
     Raises `EmptyFileError`, `UnavailableError`.

@@ -42,8 +42,16 @@ def _check_origin(asked: Request) -> None:
     is_safe = asked.method in SAFE and asked.headers.get("Upgrade") is None
     if is_safe or origin is None:
         return
-    if urlsplit(origin).netloc.lower() != asked.host.lower():
+    if _place(origin) != asked.host.lower():
         raise OriginUntrustedError("a page of another origin may not do this here")
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

@@ -1,14 +1,13 @@
 """Databases of their own for tests, on the run's PostgreSQL."""
 
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg2
 import pytest
 import redis
 from api_kit import Api, BackgroundWorker
+from database_kit import execute, own_database, sibling
 from hooks_kit import Hooks
 from ledger_kit import Kit
 from pydantic import SecretStr
@@ -30,24 +29,12 @@ from web.app import create_app
 TEMPLATE = "migrated"
 
 
-def _execute(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def _sibling(url: str, name: str) -> str:
-    return url.rsplit("/", 1)[0] + "/" + name
-
-
 @pytest.fixture(scope="session")
 def migrated_url(stores: Settings) -> str:
     """The address of a database with the schema, to be copied."""
     url = stores.database or ""
-    _execute(url, f"CREATE DATABASE {TEMPLATE}")
-    migrated = _sibling(url, TEMPLATE)
+    execute(url, f"CREATE DATABASE {TEMPLATE}")
+    migrated = sibling(url, TEMPLATE)
     database = make_database(migrated, role=Role.OWNER)
     migrate(database)
     database.dispose()
@@ -57,10 +44,8 @@ def migrated_url(stores: Settings) -> str:
 @pytest.fixture
 def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
     """A fresh database with the schema."""
-    url, name = stores.database or "", f"t{uuid.uuid4().hex}"
-    _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _sibling(url, name)
-    _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+    with own_database(stores, migrated_url) as url:
+        yield url
 
 
 @pytest.fixture

@@ -5,20 +5,34 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ledger_kit import Kit
 from PIL import Image
-from server_kit import Server
+from server_kit import Server, server
 from sqlalchemy import func, select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from cli.sample import Sample
-from db.session import transaction
+from db.prepare import ensure_rows
+from db.session import Role, make_database, transaction
+from db.settings import Settings
 
 PATIENCE_S = 120.0
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, folder: Path) -> Iterator[Server]:
+    """A server on the settings' database, which is made ready for it."""
+    database = make_database(settings.database or "", role=Role.SYSTEM)
+    with transaction(database) as session:
+        ensure_rows(session)
+    database.dispose()
+    with server(settings, folder) as running:
+        yield running
 
 
 def gallery_of_obama(web: Server, sample: Sample) -> str:
@@ -93,3 +107,8 @@ def frames(sample: Sample, count: int) -> list[bytes]:
 def count(local: Kit, table: type) -> int:
     with transaction(local.database) as session:
         return int(session.scalar(select(func.count()).select_from(table)) or 0)
+
+
+def ended(web: Server) -> list[str]:
+    """What the server has logged of streams that are over."""
+    return [line for line in web.log.splitlines() if '"event": "live_ended"' in line]

@@ -1,36 +1,39 @@
 """The live stream over real sockets: gunicorn, WebSockets, and a worker behind them."""
 
-import contextlib
 import json
 import socket
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from io import BytesIO
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
 import pytest
-from api_kit import Api, BackgroundWorker, image, refused
+from api_kit import BackgroundWorker, image
+from database_kit import own_database
 from ledger_kit import Kit
-from PIL import Image
-from server_kit import Server, server
-from sqlalchemy import func, select
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from live_kit import (
+    closed,
+    count,
+    ended,
+    frames,
+    gallery_of_obama,
+    opened,
+    refusal,
+    serving,
+    told,
+    until,
+)
+from pydantic import SecretStr
+from server_kit import Server
+from sqlalchemy import select
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from cli.sample import Sample
 from db.models import DoomedObject, Face, Item, Job, Photo, Upload
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
-from web.app import create_app
 from web.live.handshake import SUBPROTOCOL
-from web.live.lines import admitted
 from workers.reconciler import Reconciler
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def settings(stores: Settings, database_url: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def web(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(settings, tmp_path_factory.mktemp("web")) as running:
+    with serving(settings, tmp_path_factory.mktemp("web")) as running:
         yield running
 
 
@@ -158,18 +161,17 @@ def test_nothing_of_a_stream_stays(
         with transaction(local.database) as session:
             doomed = set(session.scalars(select(DoomedObject.object_key)))
             photos = set(session.scalars(select(Photo.object_key)))
-        found = {one.key for one in store.page("", after="", limit=100_000)}
-        return found & (doomed | photos)
+        return set(store.keys("")) & (doomed | photos)
 
     Reconciler(settings, local.database, store).reconcile()
-    before, kept = [count(local, table) for table in tables], ours()
+    before, kept, ends = [count(local, table) for table in tables], ours(), len(ended(web))
     with opened(web, gallery) as stream:
         for frame in (*frames(sample, 3), b"words", image()):
             stream.send(frame)
             told(stream)
         # One whose answer nobody waits for.
         stream.send(frames(sample, 5)[4])
-    until(lambda: '"live_ended"' in web.log)
+    until(lambda: len(ended(web)) > ends)
     assert [count(local, table) for table in tables] == before
     assert len(ours()) > len(kept)
     Reconciler(settings, local.database, store).reconcile()
@@ -180,13 +182,13 @@ def test_nothing_of_a_stream_stays(
 def test_logs_tell_of_a_stream_and_not_whom_it_shows(
     web: Server, gallery: str, sample: Sample
 ) -> None:
+    ends = len(ended(web))
     with opened(web, gallery) as stream:
         stream.send(frames(sample, 1)[0])
         told(stream)
-    until(lambda: '"live_ended"' in web.log)
-    events = [json.loads(line) for line in web.log.splitlines() if line.startswith("{")]
-    (ended,) = [one for one in events if one["event"] == "live_ended"]
-    assert (ended["frames"], ended["answered"], ended["dropped"]) == (1, 1, 0)
+    until(lambda: len(ended(web)) > ends)
+    event = json.loads(ended(web)[-1])
+    assert (event["frames"], event["answered"], event["dropped"]) == (1, 1, 0)
     until(lambda: '"route": "/v1/live", "status": 101' in web.log)
     assert "Obama" not in web.log
 
@@ -234,5 +236,3 @@ def test_the_subprotocol_is_agreed_on_where_it_is_offered(web: Server, local: Ki
     with opened(web, local.gallery(), subprotocols=["other", SUBPROTOCOL]) as stream:
         assert stream.subprotocol == SUBPROTOCOL
         assert stream.protocol.extensions == []
-
-

@@ -10,8 +10,19 @@ import httpx
 import pytest
 from api_kit import Api, BackgroundWorker, refused
 from ledger_kit import Kit
-from live_kit import PATIENCE_S, closed, count, frames, gallery_of_obama, opened, told, until
-from server_kit import Server, server
+from live_kit import (
+    PATIENCE_S,
+    closed,
+    count,
+    ended,
+    frames,
+    gallery_of_obama,
+    opened,
+    serving,
+    told,
+    until,
+)
+from server_kit import Server
 from websockets.exceptions import InvalidStatus
 
 from cli.sample import Sample
@@ -23,7 +34,7 @@ from web.live.lines import admitted
 
 @pytest.fixture
 def web(settings: Settings, tmp_path: Path) -> Iterator[Server]:
-    with server(settings, tmp_path) as running:
+    with serving(settings, tmp_path) as running:
         yield running
 
 
@@ -69,7 +80,7 @@ def test_streams_keep_nobody_out(web: Server, local: Kit) -> None:
     # Each of the two processes takes eight.
     assert 24 <= len(statuses) < 40
     assert set(statuses) == {503}
-    until(lambda: web.log.count('"live_ended"') == 40 - len(statuses))
+    until(lambda: len(ended(web)) == 40 - len(statuses))
     with opened(web, gallery):
         pass
 

@@ -19,6 +19,7 @@ from web.errors import UpgradeRequiredError
 from web.live.closing import FrameTooLargeError, words
 
 SUBPROTOCOL = Subprotocol("facebatch.live.v1")
+BEARER = "facebatch.bearer."
 SOCKET = "gunicorn.socket"
 NO_WEBSOCKET = "this is a WebSocket (RFC 6455, version 13); open it as one"
 # At the level of debugging the library would log what frames begin and end with.
@@ -54,6 +55,16 @@ def handshake(asked: Request, *, most_bytes: int) -> tuple[socket.socket, LivePr
         raise UpgradeRequiredError(NO_WEBSOCKET)
     protocol.send_response(response)
     return sock, protocol
+
+
+def offered_bearer(asked: Request) -> str | None:
+    """The key or token that a browser's page offers: it cannot send `Authorization` itself.
+
+    It stands among the subprotocols, of which none is ever logged, and is never agreed on.
+    """
+    offered = asked.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    found = [one.strip().removeprefix(BEARER) for one in offered if one.strip().startswith(BEARER)]
+    return found[0] if len(found) == 1 else None
 
 
 def _head(asked: Request) -> bytes:

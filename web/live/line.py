@@ -103,6 +103,11 @@ class Line:
         """Whether nothing that is said would be heard any more."""
         return self._ends or self._is_over
 
+    @property
+    def reason(self) -> FaceBatchError | None:
+        """Why it ends, where it is for something that we say."""
+        return self._reason
+
     def heard(self) -> Iterator[bytes | Frame]:
         """What the client says until the line is over: its options, and then the latest frames."""
         while True:

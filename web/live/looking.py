@@ -17,7 +17,7 @@ from db.retry import retrying
 from db.session import transaction
 from db.states import ItemState, JobPriority
 from db.views import ItemView, JobView, NewJob
-from web.accepting import kept
+from web.accepting import received_bytes
 from web.errors import StillWorkingError
 from web.live.line import Frame, Line
 from web.services import Services
@@ -48,7 +48,7 @@ def look(here: Services, line: Line, frame: Frame, wanted: NewJob) -> Seen:
     `GalleryNotFoundError` where the gallery is deleted meanwhile.
     """
     new = replace(wanted, priority=JobPriority.INTERACTIVE, top_k=1, keep_for=KEPT)
-    with kept(here, frame.data, name="frame") as arrived:
+    with received_bytes(here, frame.data, name="frame") as arrived:
         job = submit(here, new, arrived)
     try:
         _wait(here, line, job.id)

@@ -50,7 +50,13 @@ def talk(here: Services, line: Line, gallery: GalleryView, *, frame_bytes: int) 
     except Exception:  # The border of a stream, whose client is to be told.
         log.exception("live_failed")
         line.end(LiveBrokenError(INTERNAL[1]))
-    log.info("live_ended", frames=line.frames, answered=answered, dropped=line.dropped)
+    log.info(
+        "live_ended",
+        code=line.reason.code if line.reason else None,
+        frames=line.frames,
+        answered=answered,
+        dropped=line.dropped,
+    )
 
 
 def _ready(here: Services, gallery: GalleryView, frame_bytes: int) -> str:

@@ -85,7 +85,7 @@ def _name_protocol(response: Response) -> Response:
 @api.get("/live", responses={200: {"description": "The page.", "content": {"text/html": {}}}})
 def show() -> Response:
     """A page that shows who is before the camera."""
-    response = _file("live.html")
+    response = _file("live.html", "text/html")
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Permissions-Policy"] = "camera=(self)"
     return response
@@ -94,7 +94,7 @@ def show() -> Response:
 @api.get("/live/live.css", responses={200: {"description": "CSS.", "content": {"text/css": {}}}})
 def style() -> Response:
     """The style of that page."""
-    return _file("live.css")
+    return _file("live.css", "text/css")
 
 
 @api.get(
@@ -103,12 +103,12 @@ def style() -> Response:
 )
 def script() -> Response:
     """The script of that page."""
-    return _file("live.js")
+    return _file("live.js", "text/javascript")
 
 
-def _file(name: str) -> Response:
-    """A file of the page's, which a browser asks for anew whether it has changed."""
-    return send_file(PAGES / name, max_age=0)
+def _file(name: str, mimetype: str) -> Response:
+    """A file of the page's, of which a browser asks each time whether it has changed."""
+    return send_file(PAGES / name, mimetype, max_age=0)
 
 
 def register_stream(app: Flask) -> None:

@@ -22,9 +22,16 @@ const WORDS = {
   database_unavailable: "The server's database does not answer at the moment.",
   storage_unavailable: "The server's bucket does not answer at the moment.",
   server_closing: "The server stops. The page connects again when it is back.",
+  frame_too_large: "This camera's pictures are too large. Choose another.",
   internal_error: "Something went wrong on the server, which has logged it.",
 };
-const FINAL = new Set(["gallery_not_found", "invalid_request", "host_untrusted", "origin_untrusted"]);
+const FINAL = new Set([
+  "frame_too_large",
+  "gallery_not_found",
+  "host_untrusted",
+  "invalid_request",
+  "origin_untrusted",
+]);
 const CAMERA_WORDS = {
   NotAllowedError: "The camera was not allowed. Allow it for this page in the browser, and start again.",
   NotFoundError: "No camera was found. Plug one in, and start again.",
@@ -267,15 +274,15 @@ async function onClose() {
   now.socket = null;
   now.ready = false;
   if (!now.camera) return;
-  const reason = now.reason ?? (opened ? null : await whyNot());
+  const { reason } = now;
+  const isFinal = opened || reason ? FINAL.has(reason) : await whyNot();
   if (!now.camera || now.socket) return;
   if (reason === "live_idle" && document.hidden) {
     tell("paused");
     return;
   }
-  if (FINAL.has(reason)) {
+  if (isFinal) {
     stop();
-    tell("stopped", "The camera is off.");
     return;
   }
   const wait = reason === "live_over" ? 0 : RETRY_MS[Math.min(now.failures, RETRY_MS.length - 1)];
@@ -284,23 +291,25 @@ async function onClose() {
   setTimeout(() => now.camera && !now.socket && connect(), wait);
 }
 
-// A browser does not say why a WebSocket was refused; a plain request is told.
+// Whether there is no use in trying again. A browser does not say why a WebSocket was refused; a
+// plain request is told.
 async function whyNot() {
+  let isFinal = false;
   try {
     const gallery = encodeURIComponent(at("gallery").value);
     const answer = await ask(`/v1/live?gallery=${gallery}`);
     const problem = await answer.json();
     if (problem.code === "upgrade_required") {
       notice("The stream does not open. Something between here and the server takes no WebSockets.");
-      return null;
+      return false;
     }
     if (answer.status === 401) at("key-field").hidden = false;
     notice(inWords(problem.code, problem.detail));
-    return answer.status === 401 || answer.status === 403 ? "invalid_request" : problem.code;
+    isFinal = answer.status < 500;
   } catch {
     notice("The server does not answer. It is tried again.");
-    return null;
   }
+  return isFinal;
 }
 
 function ask(path) {
@@ -316,6 +325,11 @@ async function start() {
     notice("Browsers give the camera to pages on https or on localhost only. Open this page there.");
     return;
   }
+  at("start").disabled = true;
+  await openCamera().finally(() => (at("start").disabled = false));
+}
+
+async function openCamera() {
   const chosen = at("camera").value;
   const wanted = { width: { ideal: 1280 }, height: { ideal: 720 } };
   try {
