@@ -48,7 +48,7 @@ def test_real_servers_take_the_place_of_parts(stack: Stack, stores: Settings) ->
         "s3",
     ]
     assert not stack.names() & {"postgres", "valkey-server", "weed"}
-    assert not list(stack.home.secrets.iterdir())
+    assert [one.name for one in stack.home.secrets.iterdir()] == ["secret_key"]
     assert stack.get("/health")["status"] == "healthy"
     shown = stack.run("status")
     assert shown.returncode == 0
