@@ -2,10 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Self
 
 import httpx
+from pydantic import SecretStr
 
 from pipeline.errors import FaceBatchError
 
@@ -14,6 +15,10 @@ PATIENCE_S = 120.0
 TELL_AFTER_S = 3.0
 """A part that restarts is back sooner, and needs no word."""
 PAGE = 500
+KEY_HINT = (
+    "FACEBATCH_API_KEY must be a key of this server: `facebatch keys create` makes one where its "
+    "database is at hand"
+)
 Json = dict[str, Any]
 
 
@@ -43,6 +48,21 @@ class ServerAwayError(FaceBatchError):
     permanent = False
 
 
+class _KeyFor(httpx.Auth):
+    """Shows an API key to one server, and to no other to which a request may go."""
+
+    def __init__(self, server: httpx.URL, key: SecretStr) -> None:
+        self._server = server
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The request, with the key where it goes to the server."""
+        here, there = self._server, request.url
+        if (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port):
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        yield request
+
+
 class Caller:
     """Speaks to one server."""
 
@@ -50,11 +70,13 @@ class Caller:
         self,
         api_url: str,
         *,
+        key: SecretStr | None = None,
         patience_s: float = PATIENCE_S,
         tell: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self._http = httpx.Client(
             base_url=api_url,
+            auth=_KeyFor(httpx.URL(api_url), key) if key else None,
             timeout=httpx.Timeout(60, connect=5),
             # Loopback has no proxy, whatever the environment says.
             trust_env=False,
@@ -142,9 +164,12 @@ def checked(response: httpx.Response) -> httpx.Response:
         return response
     try:
         problem = response.json()
-        raise ApiError(response.status_code, str(problem["code"]), str(problem["detail"]))
+        code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         raise _unexpected(response) from None
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        detail = f"{detail}; {KEY_HINT}"
+    raise ApiError(response.status_code, code, detail)
 
 
 def _unexpected(response: httpx.Response) -> ApiError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from cli.calls import ApiError, Caller, Json, checked
+from cli.calls import PAGE, ApiError, Caller, Json, checked
 from cli.scan import open_photo
 
 
@@ -196,6 +196,39 @@ class Client(Caller):
     def subjects_of(self, job_id: str) -> Iterator[Json]:
         """Whom the job's photos show."""
         yield from self.pages(f"/v1/jobs/{job_id}/subjects", "subjects")
+
+    def search(
+        self, job_id: str, wanted: dict[str, Any], *, probe: Path | None = None
+    ) -> Iterator[Json]:
+        """Pages of the photos of a job that show somebody: in a photo, or whom `wanted` names.
+
+        Raises `OSError`.
+        """
+        params = {"limit": str(PAGE)}
+        while True:
+            page = self._searched(f"/v1/jobs/{job_id}/search", wanted, probe, params)
+            yield page
+            if page["next_cursor"] is None:
+                return
+            params["cursor"] = page["next_cursor"]
+
+    def _searched(
+        self, path: str, wanted: dict[str, Any], probe: Path | None, params: dict[str, str]
+    ) -> Json:
+        if probe is None:
+            return self.call("POST", path, json=wanted, params=params)
+
+        def send() -> httpx.Response:
+            with _Steady(probe) as file:
+                files = {"photo": ("photo", file, "application/octet-stream")}
+                return self._http.post(path, data=wanted, files=files, params=params)
+
+        return dict(checked(self.answered(send)).json())
+
+    def crop(self, job_id: str, face_id: int, **query: float) -> bytes:
+        """A face of the job as a JPEG."""
+        path = f"/v1/jobs/{job_id}/faces/{face_id}/crop"
+        return checked(self.answered(lambda: self._http.get(path, params=query))).content
 
     def jobs(self) -> Iterator[Json]:
         """All jobs, the latest first."""

@@ -34,9 +34,10 @@ API = click.option(
 @contextlib.contextmanager
 def reached(api_url: str | None) -> Iterator[Client]:
     """A client of the server at `api_url`, or of the local stack's. Raises `StackError`."""
+    settings = load_settings()
     with contextlib.ExitStack() as opened:
         if api_url is None:
-            api_url = opened.enter_context(running_stack(load_settings())).api_url
+            api_url = opened.enter_context(running_stack(settings)).api_url
         else:
             opened.enter_context(interrupts_told())
-        yield opened.enter_context(Client(api_url, tell=warn))
+        yield opened.enter_context(Client(api_url, key=settings.api_key, tell=warn))

@@ -34,8 +34,8 @@ def wanted_threshold(engine: str | None, **given: float | None) -> WantedThresho
     return wanted
 
 
-def sentence(threshold: Json, engine: str) -> str:
-    """The threshold of a job, as the API tells it, in one line."""
+def sentence(threshold: Json, engine: str, *, among: tuple[str, str] = ("person", "people")) -> str:
+    """The threshold of a job, as the API tells it, in one line; `among` what it was set for."""
     told = f"faces within {threshold['distance']:.4g} of a person are taken for that person"
     if threshold["fmr"] is None:
         told += f"; how often {engine} errs there is not known"
@@ -43,7 +43,7 @@ def sentence(threshold: Json, engine: str) -> str:
         at_most = "at most " if threshold["fmr_basis"] == Basis.AT_MOST else ""
         told += (
             f" (FMR {at_most}{threshold['fmr']:.2g}; FPIR {at_most}{threshold['fpir']:.2g} "
-            f"among {counted(threshold['subjects'], 'person', 'people')}; "
+            f"among {counted(threshold['subjects'], *among)}; "
             f"FNMR {threshold['fnmr']:.2g}; {engine})"
         )
         if threshold["fmr_basis"] == Basis.EXTRAPOLATED:

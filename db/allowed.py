@@ -1,4 +1,4 @@
-"""Where sources may lie: each tenant's own folder, and what an operator allows beside it."""
+"""Where sources may lie: each tenant's own folder, and what an operator allows it beside that."""
 
 import re
 import uuid
@@ -7,9 +7,11 @@ from typing import Self
 
 from db.errors import SourceNotAllowedError
 from db.settings import Settings
+from db.tenants import LOCAL_TENANT
 
 SOURCES_FOLDER = "sources"
 """In the photos' bucket; below it each tenant has a folder of its own, by its name."""
+ANYBODY = "*"
 _RELATIVE = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 
 
@@ -39,9 +41,16 @@ class Places:
 
     @classmethod
     def of(cls, settings: Settings, tenant_name: str) -> Self:
-        """The tenant's own folder, and the settings' places."""
+        """The tenant's own folder, and those of the settings' places that are for it.
+
+        What names nobody is for the tenant `local`: on its own machine all of it is one person's.
+        """
         own = Place(bucket=settings.s3_bucket, prefix=f"{SOURCES_FOLDER}/{tenant_name}/")
-        urls = (settings.sources or "").split()
+        urls = [
+            url
+            for who, url in map(_whose, (settings.sources or "").split())
+            if who in {ANYBODY, tenant_name}
+        ]
         return cls(own_bucket=settings.s3_bucket, allowed=(own, *map(Place.of_url, urls)))
 
     def hold(self, bucket: str, key: str) -> bool:
@@ -59,8 +68,14 @@ class Places:
             mine = self.allowed[0]
             raise SourceNotAllowedError(
                 f"sources may lie in s3://{mine.bucket}/{mine.prefix}, and where the setting "
-                "FACEBATCH_SOURCES allows it"
+                "FACEBATCH_SOURCES allows it to you"
             )
+
+
+def _whose(place: str) -> tuple[str, str]:
+    """Whom a place of the settings is for, and its URL."""
+    who, is_named, url = place.partition("=s3://")
+    return (who, f"s3://{url}") if is_named and "/" not in who else (LOCAL_TENANT, place)
 
 
 def _is_ours(key: str) -> bool:

@@ -22,6 +22,8 @@ class Purpose(Enum):
     """Encryption of the secrets that webhooks are signed with."""
     REQUESTS = "requests"
     """Fingerprints of requests that came with an idempotency key."""
+    FINGERPRINT = "fingerprint"
+    """Telling whether two processes have the same secret."""
 
 
 def derived_key(settings: Settings, purpose: Purpose) -> bytes:
@@ -30,3 +32,8 @@ def derived_key(settings: Settings, purpose: Purpose) -> bytes:
     assert secret is not None  # noqa: S101 - it was required.
     label = f"facebatch {purpose.value}".encode()
     return hmac.digest(secret.get_secret_value().encode(), label, hashlib.sha256)
+
+
+def fingerprint(settings: Settings) -> str:
+    """The same for two processes that have the same secret, and of no other use."""
+    return derived_key(settings, Purpose.FINGERPRINT).hex()[:16]

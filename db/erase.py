@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -47,9 +47,16 @@ FOLDER = "/"
 
 
 def delete_subject(
-    session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID
+    session: Session,
+    tenant_id: int,
+    gallery_id: uuid.UUID,
+    subject_id: uuid.UUID,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Deletes the subject, its templates, its place in all results, and its enrolment photos.
+
+    `check` is called once it is locked, and may raise.
 
     A photo stays where another subject or another job refers to it. Enrolments of the subject
     that are under way are cancelled, and their sources listed no further.
@@ -67,6 +74,7 @@ def delete_subject(
     )
     if session.scalars(found.with_for_update()).one_or_none() is None:
         raise SubjectNotFoundError("there is no such subject in the gallery")
+    check()
     # What was added before the subject was locked; from here on nothing is.
     _cancel_enrolments(session, subject_id)
     photos |= _templates_photos(session, subject_id) | _release_enrolments(session, subject_id)
@@ -75,10 +83,17 @@ def delete_subject(
     delete_unused_photos(session, tenant_id, photos)
 
 
-def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> None:
+def delete_gallery(
+    session: Session,
+    tenant_id: int,
+    gallery_id: uuid.UUID,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Deletes the gallery, its subjects, its jobs and every photo that nothing else refers to.
 
-    Jobs that search other galleries too keep what they have found there.
+    Jobs that search other galleries too keep what they have found there. `check` is called once
+    it is locked, and may raise.
     Raises `GalleryNotFoundError`.
     """
     _leave_to_others(session, gallery_id)
@@ -90,6 +105,7 @@ def delete_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> N
     found = select(Gallery.id).where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
     if session.scalars(found.with_for_update()).one_or_none() is None:
         raise GalleryNotFoundError("there is no such gallery")
+    check()
     # Jobs that were made before the gallery was locked; from here on none is, and no template.
     _leave_to_others(session, gallery_id)
     photos |= _delete_jobs_of(session, tenant_id, gallery_id)

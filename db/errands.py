@@ -25,6 +25,8 @@ class ErrandKind(Enum):
     """To be listed."""
     EXPORT = "export"
     """To be written."""
+    CROP = "crop"
+    """To be made, for somebody who waits: `db.crops.queue` sends it, past this budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

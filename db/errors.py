@@ -29,6 +29,18 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class FaceNotFoundError(NotFoundError):
+    """The job has no such face, or not any more."""
+
+    code = "face_not_found"
+
+
+class PhotoGoneError(NotFoundError):
+    """The photo from which a face is to be cut is not in its bucket any more, or is another one."""
+
+    code = "photo_gone"
+
+
 class UploadNotFoundError(NotFoundError):
     """No such upload; it may have been given up."""
 
@@ -57,6 +69,24 @@ class CallbackSecretMissingError(NotFoundError):
     """The tenant has no secret that callbacks are signed with."""
 
     code = "callback_secret_missing"
+
+
+class KeyNotFoundError(NotFoundError):
+    """The tenant has no such API key."""
+
+    code = "key_not_found"
+
+
+class TenantNotFoundError(NotFoundError):
+    """No tenant has this name."""
+
+    code = "tenant_not_found"
+
+
+class TenantNameError(FaceBatchError):
+    """A tenant cannot have this name."""
+
+    code = "tenant_name_invalid"
 
 
 class SubjectRequiredError(FaceBatchError):
@@ -133,6 +163,12 @@ class GalleriesDifferError(ConflictError):
     code = "galleries_differ"
 
 
+class EnginesDifferError(ConflictError):
+    """Faces that are to be compared were searched by two engines, or versions of one."""
+
+    code = "engines_differ"
+
+
 class TooManyExportsError(ConflictError):
     """The job has as many exports as it may have at a time."""
 
@@ -157,10 +193,28 @@ class DeliveryUnderWayError(ConflictError):
     code = "delivery_under_way"
 
 
+class KeyEndedError(ConflictError):
+    """The API key is not good any more, or was replaced: no other can be made in its place."""
+
+    code = "key_ended"
+
+
+class TenantExistsError(ConflictError):
+    """There is a tenant of this name."""
+
+    code = "tenant_exists"
+
+
 class EmptyJobError(ConflictError):
     """A job without photos cannot be sealed."""
 
     code = "job_empty"
+
+
+class SearchTooLargeError(ConflictError):
+    """The search would compare more pairs than one request may."""
+
+    code = "search_too_large"
 
 
 class UploadIncompleteError(ConflictError):

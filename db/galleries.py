@@ -54,13 +54,16 @@ def get_gallery(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> Gall
     return GalleryView(**row._mapping)
 
 
-def gallery_engine(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> str:
-    """The name of the gallery's engine, without counting; raises `GalleryNotFoundError`."""
-    query = select(Model.engine).join(Gallery, Gallery.model_id == Model.id)
+def gallery_engine(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> tuple[str, str]:
+    """The name and version of the gallery's engine, without counting.
+
+    Raises `GalleryNotFoundError`.
+    """
+    query = select(Model.engine, Model.version).join(Gallery, Gallery.model_id == Model.id)
     found = query.where(Gallery.tenant_id == tenant_id, Gallery.id == gallery_id)
-    if (engine := session.scalars(found).one_or_none()) is None:
+    if (row := session.execute(found).one_or_none()) is None:
         raise GalleryNotFoundError("there is no such gallery")
-    return engine
+    return row.engine, row.version
 
 
 def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:

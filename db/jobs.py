@@ -4,7 +4,7 @@ import uuid
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,9 @@ from db.views import JobView, NewJob
 from db.webhooks.endpoints import require_signable
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
 from pipeline.thresholds import Threshold, decided
+
+GIVE_WAY_MS = 300
+"""A third of the time after which PostgreSQL looks for deadlocks."""
 
 
 def create_job(session: Session, tenant_id: int, new: NewJob) -> uuid.UUID:
@@ -153,6 +156,17 @@ def lock_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> Job:
     if job is None:
         raise JobNotFoundError("there is no such job")
     return job
+
+
+def hold_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
+    """The job as it stands, which nobody changes before the commit; raises `JobNotFoundError`.
+
+    All others lock a job's items before it. So whoever goes on to lock those gives way: a wait
+    for them is given up before the server would look for a ring, and end somebody else.
+    """
+    lock_job(session, tenant_id, job_id)
+    session.execute(text(f"SET LOCAL lock_timeout = {GIVE_WAY_MS}"))
+    return get_job(session, tenant_id, job_id)
 
 
 def is_kept() -> ColumnElement[bool]:

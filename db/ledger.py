@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.faults import Held, held_parameters
 from db.faults import ids_parameter as _ids
-from db.places import EntryPlace, PhotoPlace
+from db.places import PhotoPlace, place_of
 from db.progress import count_ended, finish_if_complete
 from db.states import JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
@@ -138,29 +138,7 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
         further_gallery_ids=tuple(row.further),
         multiple_faces=MultipleFaces(row.multiple_faces),
         sha256=None if row.sha256 is None else bytes(row.sha256),
-        place=_place(row),
-    )
-
-
-def _place(row: Row[*tuple[Any, ...]]) -> PhotoPlace | None:
-    if row.object_key is None:
-        return None
-    entry = None
-    if row.entry_offset is not None:
-        entry = EntryPlace(
-            header_offset=row.entry_offset,
-            packed_bytes=row.entry_packed_bytes,
-            method=row.entry_method,
-            crc32=row.entry_crc32,
-            name=row.entry_name,
-            size_bytes=row.size_bytes,
-        )
-    return PhotoPlace(
-        bucket=row.bucket,
-        object_key=row.object_key,
-        etag=row.etag,
-        size_bytes=row.size_bytes,
-        entry=entry,
+        place=place_of(row),
     )
 
 

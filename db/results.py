@@ -227,6 +227,7 @@ def _face_view(
 ) -> FaceView:
     flat = face.landmarks_px
     return FaceView(
+        id=face.id,
         ordinal=face.ordinal,
         left_px=face.left_px,
         top_px=face.top_px,

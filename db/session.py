@@ -23,8 +23,9 @@ __all__ = ["Database", "Role", "Session", "make_database", "ping", "retried", "t
 T = TypeVar("T")
 TRIES = 3
 CHECK_AFTER_S = 1.0
-ROLLED_BACK = {"40001", "40P01"}
-"""What PostgreSQL says of a transaction that it gave up for another's sake, in a deadlock say."""
+ROLLED_BACK = {"40001", "40P01", "55P03"}
+"""What PostgreSQL says of a transaction that it gave up for another's sake: in a deadlock say, or
+where it was to wait for a lock for so long and no longer."""
 
 Database = Engine
 """A pool of connections to one database."""

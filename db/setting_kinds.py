@@ -10,6 +10,11 @@ from pydantic import AfterValidator, Field, SecretStr
 MAX_KEY_BYTES = 1024
 """Of an object's key, as S3 has it."""
 
+JWS_ALGORITHMS = {
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
+    *("EdDSA", "Ed25519", "HS256", "HS384", "HS512"),
+}
+
 
 def _url(schemes: tuple[str, ...], example: str) -> AfterValidator:
     """Checks that a secret string is a URL of one of `schemes` with a host."""
@@ -37,11 +42,31 @@ def _hosts(value: str) -> str:
     return value
 
 
+def _origins(value: str) -> str:
+    """Checks that a string lists origins as browsers write them."""
+    for origin in value.split():
+        if not re.fullmatch(
+            r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?", origin
+        ):
+            raise ValueError(f"'{origin}' is no origin like https://app.example.com")
+        scheme, _, port = origin.partition("://")[0], "", origin.rpartition(":")[2]
+        if (scheme, port) in {("http", "80"), ("https", "443")}:
+            raise ValueError(f"'{origin}' has its scheme's own port, which browsers leave out")
+    return value
+
+
 def _places(value: str) -> str:
-    """Checks that a string lists places of objects, with spaces between them."""
-    for url in value.split():
-        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", url):
-            raise ValueError(f"'{url}' is no place like s3://bucket/folder/")
+    """Checks that a string lists places of objects, with spaces between them.
+
+    Before each may stand whose it is.
+    """
+    for place in value.split():
+        if not re.fullmatch(
+            r"((\*|[a-z0-9][a-z0-9._-]{0,62})=)?s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", place
+        ):
+            raise ValueError(
+                f"'{place}' is no place like s3://bucket/folder/ or tenant=s3://bucket/folder/"
+            )
     return value
 
 
@@ -79,6 +104,46 @@ def _name_servers(value: str) -> str:
     return value
 
 
+def _algorithms(value: str) -> str:
+    """Checks that a string lists algorithms of JWS, of which `none` is none."""
+    for name in value.split(","):
+        if name.strip() not in JWS_ALGORITHMS:
+            raise ValueError(
+                f"'{name.strip()}' is no algorithm of {', '.join(sorted(JWS_ALGORITHMS))}"
+            )
+    return value
+
+
+def _jwks(value: str) -> str:
+    """Checks that a string is a file, or a URL that nobody on the way can answer for."""
+    if value.startswith("/"):
+        return value
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if (
+        not host
+        or parts.username is not None
+        or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    ):
+        raise ValueError("must be a URL like https://issuer.example/jwks.json, or a file's path")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means the machine itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
 def _object_key(value: str) -> str:
     """Checks that S3 and PostgreSQL can both keep the key of an object."""
     try:
@@ -100,6 +165,9 @@ HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 ObjectKey = Annotated[str, Field(min_length=1), AfterValidator(_object_key)]
 HostNames = Annotated[str, AfterValidator(_hosts)]
+OriginUrls = Annotated[str, AfterValidator(_origins)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]
 NetworkList = Annotated[str, AfterValidator(_networks)]
 NameServers = Annotated[str, AfterValidator(_name_servers)]
+JwtAlgorithms = Annotated[str, AfterValidator(_algorithms)]
+JwksPlace = Annotated[str, AfterValidator(_jwks)]

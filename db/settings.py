@@ -16,11 +16,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from db.api_settings import ApiSettings
 from db.setting_kinds import (
     BucketName,
-    HostNames,
     HttpUrl,
     NameServers,
     NetworkList,
@@ -46,38 +46,9 @@ class SettingsError(FaceBatchError):
     code = "settings_invalid"
 
 
-class Settings(BaseSettings):
+class Settings(ApiSettings):
     """All settings. The environment wins over `.env`; a name that we do not know is refused."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    home: Path | None = Field(
-        default=None,
-        alias="FACEBATCH_HOME",
-        description="Folder of the local stack's state and of converted models. Default: "
-        "`facebatch` in the user's data folder.",
-    )
-    port: int | None = Field(
-        default=None,
-        ge=0,
-        le=65535,
-        alias="FACEBATCH_PORT",
-        description="Port of the HTTP API. Default: 8765, or a free one where that is taken. "
-        "0 always takes a free one; a port that is set and taken is an error.",
-    )
-    trusted_hosts: HostNames = Field(
-        default="127.0.0.1,localhost,[::1]",
-        alias="FACEBATCH_TRUSTED_HOSTS",
-        description="Host names that the HTTP API answers to, separated by commas; pages of other "
-        "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
-    )
-    secret_key: SecretStr | None = Field(
-        default=None,
-        min_length=32,
-        alias="FACEBATCH_SECRET_KEY",
-        description="What keys of every other purpose are derived from: 32 characters or more, at "
-        "random, the same for all processes. Unset: the local stack makes one and keeps it.",
-    )
     worker_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
@@ -121,7 +92,8 @@ class Settings(BaseSettings):
         default=None,
         alias="FACEBATCH_SOURCES",
         description="Where sources of jobs may lie besides `sources/<tenant>/` in the photos' "
-        "bucket: places like `s3://bucket/folder/`, separated by spaces.",
+        "bucket: places like `s3://bucket/folder/`, separated by spaces. They are for the tenant "
+        "`local`; `NAME=s3://bucket/folder/` is for the tenant NAME, and `*=` for all of them.",
     )
     chunk_items: int = Field(
         default=32,
@@ -325,6 +297,11 @@ class Settings(BaseSettings):
     def trusted_host_names(self) -> frozenset[str]:
         """The host names of `trusted_hosts`, in lower case."""
         return frozenset(name.strip().lower() for name in self.trusted_hosts.split(","))
+
+    @property
+    def cors_origin_names(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset((self.cors_origins or "").split())
 
     @property
     def database(self) -> str | None:

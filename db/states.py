@@ -183,7 +183,23 @@ class DeliveryState(enum.StrEnum):
 
 
 SUBSCRIBABLE = tuple(one for one in EventType if one is not EventType.ENDPOINT_TEST)
+
+
+class CropState(enum.StrEnum):
+    """Where a face stands that somebody wants cut out."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker cuts it out, and holds its lease."""
+    DONE = "done"
+    """Is cut out."""
+    FAILED = "failed"
+    """Cannot be cut out; `error_code` says why."""
+
+
 OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
 OPEN_EXPORT_STATES = (ExportState.QUEUED, ExportState.RUNNING)
+OPEN_CROP_STATES = (CropState.QUEUED, CropState.RUNNING)
 OPEN_SOURCE_STATES = (SourceState.QUEUED, SourceState.RUNNING)

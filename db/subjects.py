@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from db.models import Subject, Template
 from db.views import SubjectView
 
 DUPLICATE = "the gallery has a subject of this name; choose another name"
+_NOT_IN_IT = "there is no such subject in the gallery"
 
 
 def create_subject(
@@ -44,12 +45,38 @@ def get_subject(
     session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID
 ) -> SubjectView:
     """The subject; raises `SubjectNotFoundError`, for one of another gallery too."""
-    row = session.execute(
-        _subjects(tenant_id, gallery_id).where(Subject.id == subject_id)
-    ).one_or_none()
-    if row is None:
-        raise SubjectNotFoundError("there is no such subject in the gallery")
-    return SubjectView(**row._mapping)
+    return _found(
+        session, _subjects(tenant_id).where(_in(gallery_id), Subject.id == subject_id), _NOT_IN_IT
+    )
+
+
+def find_subject(session: Session, tenant_id: int, subject_id: uuid.UUID) -> SubjectView:
+    """The subject, of whichever gallery; raises `SubjectNotFoundError`."""
+    query = _subjects(tenant_id).where(Subject.id == subject_id)
+    return _found(session, query, "there is no such subject")
+
+
+def numbered_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, number: int
+) -> SubjectView:
+    """The gallery's subject of this number; raises `SubjectNotFoundError`."""
+    return _found(
+        session, _subjects(tenant_id).where(_in(gallery_id), Subject.number == number), _NOT_IN_IT
+    )
+
+
+def hold_subject(
+    session: Session, tenant_id: int, gallery_id: uuid.UUID, subject_id: uuid.UUID
+) -> SubjectView:
+    """The subject, which nobody changes or enrols for before the commit.
+
+    Raises `SubjectNotFoundError`.
+    """
+    query = select(Subject.id).where(
+        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id, Subject.id == subject_id
+    )
+    session.execute(query.with_for_update())
+    return get_subject(session, tenant_id, gallery_id, subject_id)
 
 
 def list_subjects(
@@ -66,7 +93,7 @@ def list_subjects(
     Raises `GalleryNotFoundError`.
     """
     gallery_model(session, tenant_id, gallery_id)
-    query = _subjects(tenant_id, gallery_id).order_by(Subject.id).limit(limit)
+    query = _subjects(tenant_id).where(_in(gallery_id)).order_by(Subject.id).limit(limit)
     if name is not None:
         query = query.where(Subject.name == name)
     if after is not None:
@@ -107,7 +134,18 @@ def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> i
     return session.scalars(query).one()
 
 
-def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]:
+def _found(session: Session, query: Select[*tuple[Any, ...]], otherwise: str) -> SubjectView:
+    row = session.execute(query).one_or_none()
+    if row is None:
+        raise SubjectNotFoundError(otherwise)
+    return SubjectView(**row._mapping)
+
+
+def _in(gallery_id: uuid.UUID) -> ColumnElement[bool]:
+    return Subject.gallery_id == gallery_id
+
+
+def _subjects(tenant_id: int) -> Select[*tuple[Any, ...]]:
     templates = (
         select(func.count())
         .where(Template.tenant_id == tenant_id, Template.subject_id == Subject.id)
@@ -120,7 +158,7 @@ def _subjects(tenant_id: int, gallery_id: uuid.UUID) -> Select[*tuple[Any, ...]]
         Subject.gallery_id,
         templates.label("template_count"),
         Subject.created_at,
-    ).where(Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id)
+    ).where(Subject.tenant_id == tenant_id)
 
 
 def require_subjects(
@@ -137,4 +175,4 @@ def require_subjects(
         Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id, Subject.id.in_(wanted)
     )
     if len(session.scalars(query.with_for_update(read=True, key_share=True)).all()) < len(wanted):
-        raise SubjectNotFoundError("there is no such subject in the gallery")
+        raise SubjectNotFoundError(_NOT_IN_IT)

@@ -48,8 +48,9 @@ def add_uploaded(
     known = _known(session, job_id, [one.client_id for one in photos])
     new = {one.client_id: one.place for one in photos if one.client_id not in known}
     sent = {client_id: place for client_id, place in new.items() if place is not None}
-    if sent:
+    if new:
         hold_upload(session, tenant_id, upload_id)
+    if sent:
         keys = [place.object_key for place in sent.values()]
         of_parts = _of_parts(session, keys)
         gone = going(session, keys)

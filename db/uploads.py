@@ -26,6 +26,8 @@ FORMS_AGE = dt.timedelta(hours=1)
 DIRECT_AGE = dt.timedelta(hours=24)
 """So long an upload by forms is kept: the largest files have arrived by then, and are named."""
 
+NO_UPLOAD = "there is no such upload, or it was given up; send it again"
+
 
 _BEGIN = text("""
     INSERT INTO upload (id, tenant_id, expires_at)
@@ -55,6 +57,13 @@ def prolong_upload(session: Session, upload_id: uuid.UUID) -> None:
         raise expired_upload()
 
 
+def require_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
+    """Raises `UploadNotFoundError` where the tenant has no such upload."""
+    query = select(Upload.id).where(Upload.tenant_id == tenant_id, Upload.id == upload_id)
+    if session.scalars(query).one_or_none() is None:
+        raise UploadNotFoundError(NO_UPLOAD)
+
+
 def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
     """Sees to it that the upload is not given up before the commit.
 
@@ -62,7 +71,7 @@ def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
     """
     query = select(Upload.id).where(Upload.tenant_id == tenant_id, Upload.id == upload_id)
     if session.scalars(query.with_for_update()).one_or_none() is None:
-        raise UploadNotFoundError("there is no such upload, or it was given up; send it again")
+        raise UploadNotFoundError(NO_UPLOAD)
 
 
 def end_upload(session: Session, upload_id: uuid.UUID) -> None:

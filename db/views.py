@@ -186,6 +186,8 @@ class CandidateView:
 class FaceView:
     """A face in a photo, with its candidates, nearest first."""
 
+    id: int
+    """The same in every job that has the photo searched by this engine."""
     ordinal: int
     left_px: int
     top_px: int
@@ -204,6 +206,11 @@ class FaceView:
     def match(self) -> CandidateView | None:
         """Who it is under the job's threshold."""
         return self.candidates[0] if self.decision is Decision.MATCH else None
+
+    @property
+    def area_px(self) -> int:
+        """Of its box."""
+        return (self.right_px - self.left_px) * (self.bottom_px - self.top_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

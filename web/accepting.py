@@ -39,6 +39,8 @@ class Received:
     fields: dict[str, str]
     photos: tuple[NewItem, ...]
     """Those that are empty or too large carry an error and have no object."""
+    references: tuple[NewItem, ...] = ()
+    """Photos likewise, with which the others are to be compared."""
     archives: tuple[NewArchive, ...] = ()
     """Zips, of which nothing has been read."""
 
@@ -60,9 +62,10 @@ def received(
     *,
     photo_field: str,
     archive_field: str | None = None,
+    reference_field: str | None = None,
     named: bool = False,
 ) -> Iterator[Received]:
-    """Streams the request's photos into the bucket, and zips where there is a field for them.
+    """Streams the request's photos into the bucket, and zips and references where they have fields.
 
     Where they must be `named`, one that comes without a file name is refused; else it is called
     "photo". The caller commits them inside the context, with `Received.settle`. Where anything is
@@ -75,12 +78,13 @@ def received(
         keys = until_settled.enter_context(_or_abandoned(services, upload_id))
         parts = _named(read_parts(request)) if named else read_parts(request)
         reader = _Reader(services, upload_id, _new_key(upload_id, keys))
-        reader.read(parts, photo_field, archive_field)
+        reader.read(parts, photo_field, archive_field, reference_field)
         until_read.close()
         yield Received(
             upload_id=upload_id,
             fields=reader.fields,
             photos=tuple(reader.photos),
+            references=tuple(reader.references),
             archives=tuple(reader.archives),
         )
         reached(Failpoint.ACCEPTED)
@@ -119,6 +123,7 @@ class _Reader:
         self._new_key = new_key
         self.fields: dict[str, str] = {}
         self.photos: list[NewItem] = []
+        self.references: list[NewItem] = []
         self.archives: list[NewArchive] = []
 
     def read(
@@ -126,6 +131,7 @@ class _Reader:
         parts: Iterable[FieldPart | FilePart],
         photo_field: str,
         archive_field: str | None,
+        reference_field: str | None,
     ) -> None:
         for part in parts:
             if len(part.name) > MAX_FIELD_NAME_CHARS:
@@ -133,13 +139,15 @@ class _Reader:
                     f"a form field's name has more than {MAX_FIELD_NAME_CHARS} characters"
                 )
             if isinstance(part, FieldPart):
-                if part.name in {photo_field, archive_field}:
+                if part.name in {photo_field, archive_field, reference_field}:
                     raise InvalidRequestError(
                         f"'{part.name}' must be a file (curl: -F {part.name}=@FILE)"
                     )
                 _add_field(self.fields, part)
             elif part.name == photo_field:
-                self._add_photo(part)
+                self._add_photo(part, self.photos)
+            elif part.name == reference_field:
+                self._add_photo(part, self.references)
             elif part.name == archive_field:
                 self._add_archive(part)
             else:
@@ -151,13 +159,13 @@ class _Reader:
                 f"the request brings no photo; send one or more as form field '{photo_field}'"
             )
 
-    def _add_photo(self, part: FilePart) -> None:
-        if len(self.photos) >= MAX_PHOTOS:
+    def _add_photo(self, part: FilePart, photos: list[NewItem]) -> None:
+        if len(photos) >= MAX_PHOTOS:
             raise TooManyPhotosError(
                 f"a request may bring {MAX_PHOTOS} photos; open a job and add them in parts"
             )
         if (photo := _photo(self._services, part, self._new_key)) is not None:
-            self.photos.append(photo)
+            photos.append(photo)
 
     def _add_archive(self, part: FilePart) -> None:
         if len(self.archives) >= MAX_ARCHIVES:

@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from db import results
 from db.errors import UnavailableError
-from db.session import transaction
+from db.session import Session, transaction
 from db.views import JobView
-from web.paging import page_of
+from web.claims import done, has_key, kept
+from web.paging import cursors, page_of
 from web.patience import patience
-from web.schemas.base import PreferHeader
+from web.schemas.base import PageQuery, PreferHeader
 from web.schemas.jobs import JobOut
 from web.schemas.results import ResultOut, ResultsOut
 from web.services import Services
@@ -30,25 +31,42 @@ def answer(model: BaseModel, status: int = HTTPStatus.OK, **headers: str) -> Res
     )
 
 
+def accepted_answer(job: JobView) -> Response:
+    """The job as it was committed, and where it is."""
+    location = url_for("jobs.read_job", job_id=job.id)
+    response = answer(JobOut.of(job), HTTPStatus.ACCEPTED, Location=location)
+    return until_finished(response, job)
+
+
+def keep_accepted(session: Session, job: JobView) -> JobView:
+    """The job, whose answer is kept where the request has a key, in the transaction that made it.
+
+    It is that of a client which does not wait: one that sends the request again may.
+    """
+    if has_key():
+        kept(session, accepted_answer(job), job_id=job.id)
+    return job
+
+
 def job_answer(services: Services, accepted: JobView, header: PreferHeader) -> Response:
     """The job: its results where the client waits and it ends in time, else where to look.
 
     `accepted` is the job as it was committed. Whatever fails from then on, the client gets no
     error, which would make it send everything again.
     """
+    done()
     job, page = accepted, None
     with patience(preferred_wait_s(header.prefer)) as wait_s:
         if wait_s:
             job, page = _awaited(services, accepted, wait_s)
-    location = url_for("jobs.read_job", job_id=job.id)
+    response = accepted_answer(job)
     if page is not None:
+        location = response.headers["Location"]
         results_at = url_for("jobs.read_results", job_id=job.id)
         response = answer(page, HTTPStatus.OK, Content_Location=results_at, Location=location)
-    else:
-        response = answer(JobOut.of(job), HTTPStatus.ACCEPTED, Location=location)
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"
-    return until_finished(response, job)
+    return response
 
 
 def _awaited(
@@ -59,7 +77,7 @@ def _awaited(
     with contextlib.suppress(UnavailableError):
         job = finished_job(services, accepted.id, wait_s=wait_s)
         if job.finished:
-            return job, results_page(services, job, after=0, limit=FIRST_PAGE)
+            return job, results_page(services, job, PageQuery(limit=FIRST_PAGE))
     return job, None
 
 
@@ -78,13 +96,17 @@ def result_of_item(services: Services, job: JobView, item_id: int) -> ResultsOut
     return ResultsOut(job=JobOut.of(job), results=own, next_cursor=None)
 
 
-def results_page(services: Services, job: JobView, *, after: int, limit: int) -> ResultsOut:
-    """The job's items behind `after`, at most `limit`."""
+def results_page(services: Services, job: JobView, query: PageQuery) -> ResultsOut:
+    """The job's items, from where the query says; raises `CursorError`."""
+    pages = cursors(services, url_for("jobs.read_results", job_id=job.id))
+    after = pages.next_number(query.cursor)
     with transaction(services.database) as session:
-        found = results.job_items(session, services.tenant_id, job.id, after=after, limit=limit + 1)
-    page, more = page_of(found, limit)
+        found = results.job_items(
+            session, services.tenant_id, job.id, after=after, limit=query.limit + 1
+        )
+    page, more = page_of(found, query.limit)
     return ResultsOut(
         job=JobOut.of(job),
         results=[ResultOut.of(item, job) for item in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )

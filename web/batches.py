@@ -12,15 +12,24 @@ PATIENCE_S = 2.0
 """What takes longer is brought to its end by the reconciler."""
 
 
-def delete_job(services: Services, job_id: uuid.UUID, *, for_s: float | None = None) -> None:
+def delete_job(
+    services: Services,
+    job_id: uuid.UUID,
+    *,
+    for_s: float | None = None,
+    check: Callable[[Session], None] = lambda _session: None,
+) -> None:
     """Deletes the job for its owner, and as much of it as there is time for (`PATIENCE_S`).
 
-    Raises `JobNotFoundError`.
+    `check` is called first in the transaction that begins it, and may raise. Raises
+    `JobNotFoundError`.
     """
-    retried(
-        services.database,
-        lambda session: erase_jobs.begin_delete(session, services.tenant_id, job_id),
-    )
+
+    def begin(session: Session) -> None:
+        check(session)
+        erase_jobs.begin_delete(session, services.tenant_id, job_id)
+
+    retried(services.database, begin)
     in_batches(services, lambda session, _at: erase_jobs.delete_some(session, job_id), for_s=for_s)
 
 

@@ -1,18 +1,24 @@
 """What flask-openapi3 cannot tell from signatures: bodies of two kinds, errors, headers."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.schema import Schema
+from flask_openapi3.models.security_scheme import SecurityScheme
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
+from db.scopes import Scope
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
+from web.schemas.searches import PhotoSearchIn, SearchIn
 from web.schemas.sources import SourcedJobIn, SourceIn
 from web.schemas.uploads import UploadedPhotosIn
+from web.schemas.verifications import PhotoVerificationIn, VerificationIn
 
 GALLERIES = Tag(name="galleries", description="Searchable sets of people.")
 SUBJECTS = Tag(name="subjects", description="The people of a gallery.")
@@ -20,6 +26,8 @@ JOBS = Tag(name="jobs", description="Submit photos, then poll, or wait with `Pre
 SOURCES = Tag(name="sources", description="Many photos at once: where they are, for a job.")
 EXPORTS = Tag(name="exports", description="All results of a job as one file, and in short.")
 WEBHOOKS = Tag(name="webhooks", description="Be told of events, signed, until it has arrived.")
+KEYS = Tag(name="keys", description="Who may call: keys for programs.")
+VERIFICATIONS = Tag(name="verifications", description="Whether two faces are of one person.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"
@@ -70,6 +78,29 @@ def job_body() -> dict[str, Any]:
     return body
 
 
+def verification_body() -> dict[str, Any]:
+    """Two photos, or one and a subject; or JSON that names faces of jobs."""
+    return _body_of_either(PhotoVerificationIn, VerificationIn, reference=PHOTO)
+
+
+def _body_of_either(
+    form: type[BaseModel], body: type[BaseModel], **files: dict[str, Any]
+) -> dict[str, Any]:
+    """A photo with form fields and further files, or JSON."""
+    fields = form.model_json_schema(ref_template=_REF + "{model}")["properties"]
+    for field in fields.values():
+        field.pop("default", None)
+    fields |= files
+    made = photos_body(field="photo", **fields)
+    made["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{body.__name__}"}}
+    return made
+
+
+def search_body() -> dict[str, Any]:
+    """A photo of whom to search for, or JSON that names a face or a subject."""
+    return _body_of_either(PhotoSearchIn, SearchIn)
+
+
 def source_body() -> dict[str, Any]:
     """A source, of whichever kind."""
     schema = {"$ref": f"{_REF}{SourceIn.__name__}"}
@@ -84,11 +115,40 @@ def added_body() -> dict[str, Any]:
     return body
 
 
+BEARER = "bearer"
+SECURITY: dict[str, SecurityScheme | dict[str, Any]] = {
+    BEARER: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `fb_live_...`, or a token of the operator's issuer. A route's "
+        "scope stands in its `security`.",
+    }
+}
+
+
+def secured(spec: dict[str, Any], needed: Mapping[tuple[str, str], Scope]) -> None:
+    """Says of each operation, by path and method, which scope it needs, and how it is refused."""
+    refused = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            scope = needed.get((path, method))
+            operation["security"] = [] if scope is None else [{BEARER: [scope.value]}]
+            if scope is not None:
+                answers = {str(int(status)): one for status, one in refused.items()}
+                for status, one in answers.items():
+                    operation["responses"].setdefault(
+                        status, {"description": HTTPStatus(int(status)).phrase, **one}
+                    )
+
+
 def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
     """Registers the routes, and the schemas that no signature mentions."""
     for blueprint in blueprints:
         app.register_api(blueprint)
-    for model in (JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut):
+    for model in (
+        *(JobIn, SourcedJobIn, SourceIn, KnownPhotosIn, UploadedPhotosIn, ProblemOut),
+        *(VerificationIn, SearchIn),
+    ):
         _add_schema(app, model)
 
 

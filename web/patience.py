@@ -16,6 +16,9 @@ _waiting = threading.BoundedSemaphore(MOST_WAITING)
 MOST_STREAMING = 8
 """Exports that are being read."""
 _streaming = threading.BoundedSemaphore(MOST_STREAMING)
+MOST_SEARCHING = 4
+"""Searches in a job, each of which may take a core of the database for seconds."""
+_searching = threading.BoundedSemaphore(MOST_SEARCHING)
 _sending = threading.BoundedSemaphore(MOST_SENDING)
 
 
@@ -51,3 +54,14 @@ def streaming() -> Iterator[None]:
         yield
     finally:
         _streaming.release()
+
+
+@contextlib.contextmanager
+def searching() -> Iterator[None]:
+    """A job is searched in here; raises `TooBusyError` where too many are searched already."""
+    if not _searching.acquire(blocking=False):
+        raise TooBusyError("too many jobs are being searched right now; search this one again")
+    try:
+        yield
+    finally:
+        _searching.release()

@@ -27,6 +27,7 @@ from pipeline.errors import (
     ThresholdRangeError,
 )
 from web.errors import InvalidNameError, MediaTypeError, RequestError
+from web.request_ids import request_id
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -60,25 +61,32 @@ _HTTP_CODES = {
 INTERNAL = ("internal_error", "something went wrong here, and was logged; try again later")
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> Response:
-    """The answer for one error; `more` are further members of its object."""
-    body = {
+def members(status: int, code: str, detail: str, request_id: str) -> dict[str, Any]:
+    """What a problem consists of."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
         "code": code,
         "detail": detail,
-        **more,
+        "request_id": request_id,
     }
-    response = Response(json.dumps(body), status=int(status), content_type=MEDIA_TYPE)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> Response:
+    """The answer for one error; `more` are further members of its object."""
+    body = members(status, code, detail, request_id()) | more
+    return Response(json.dumps(body), status=int(status), content_type=MEDIA_TYPE)
 
 
 def of_error(error: FaceBatchError) -> Response:
     """The answer for one of our own errors."""
-    return problem(_status_of(error), error.code, str(error))
+    response = problem(_status_of(error), error.code, str(error))
+    if isinstance(error, RequestError):
+        response.headers.update(error.headers)
+    if not error.permanent:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def of_validation(error: ValidationError) -> Response:
@@ -86,7 +94,7 @@ def of_validation(error: ValidationError) -> Response:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [
         {
-            "field": _shortened(".".join(map(str, one["loc"]))) or "body",
+            "field": shortened(".".join(map(str, one["loc"]))) or "body",
             "message": one["msg"].removeprefix("Value error, "),
         }
         for one in found[:MAX_LISTED]
@@ -96,7 +104,8 @@ def of_validation(error: ValidationError) -> Response:
     return problem(RequestError.status, own or RequestError.code, detail, errors=fields)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name that a client has made up, so that an answer repeats little of it."""
     return name if len(name) <= MAX_SHOWN_CHARS else name[:MAX_SHOWN_CHARS] + "..."
 
 

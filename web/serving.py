@@ -6,6 +6,8 @@ that loop collects the heads of requests and watches over those who hang up, for
 once; a thread gets a request whose head is complete; and reading a body comes to an end.
 """
 
+import contextlib
+import json
 import select
 import socket
 import time
@@ -13,12 +15,39 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
 
+import structlog
 from gunicorn import util
+from gunicorn.http.errors import (
+    ConfigurationProblem,
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from web.errors import (
+    ExpectationError,
+    HeadersTooLargeError,
+    LineTooLongError,
+    MalformedRequestError,
+    RequestError,
+    TransferEncodingError,
+)
+from web.problems import INTERNAL, MEDIA_TYPE, members
+from web.request_ids import HEADER as REQUEST_ID
+from web.request_ids import new_request_id
+from web.security import EVERYWHERE, NOTHING, PERSONAL
+
+log = structlog.get_logger()
 
 HEAD_S = 10.0
 """From the connection, or the end of the last request's body, to the end of the next head."""
@@ -33,6 +62,9 @@ LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 """What a client may go on sending after a refusal, so that it gets to read it."""
 READ_BYTES = 64 * 1024
+TOO_LARGE = "the headers of the request are too long, or too many; send fewer"
+OURS = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
+"""What gunicorn raises for faults that are none of the client's."""
 END_OF_HEAD = b"\r\n\r\n"
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -123,7 +155,7 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
             self._hand_over(conn, watched)
         elif len(watched.head) > HEAD_BYTES:
             self._forget(self._heads, conn)
-            util.write_error(conn.sock, 431, "Request Header Fields Too Large", "")
+            refuse(conn.sock, HeadersTooLargeError(TOO_LARGE))
             self._linger(conn)
 
     def _hand_over(self, conn: TConn, watched: _Watched) -> None:
@@ -144,6 +176,13 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
         """Likewise, once it is parsed."""
         conn.sock.settimeout(ANSWER_S)
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature.
+        """Answers what is no request, or what broke outside of the app."""
+        error = _refusal(exc)
+        if error is None:
+            log.error("request_broken", exc_info=exc)
+        refuse(client, error)
 
     def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
         """Keeps the connection, or sees it off, when a thread is done with it."""
@@ -206,6 +245,45 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
     def _close(self, conn: TConn) -> None:
         self.nr_conns -= 1
         conn.close()
+
+
+def refuse(client: socket.socket, error: RequestError | None) -> None:
+    """Writes the problem to a client that has made no request; None: the fault is ours.
+
+    What the client sent is in neither the answer nor the log: it may be a key.
+    """
+    status = HTTPStatus.INTERNAL_SERVER_ERROR if error is None else error.status
+    code, detail = INTERNAL if error is None else (error.code, str(error))
+    request_id = new_request_id()
+    log.warning("request_refused", status=int(status), code=code, request_id=request_id)
+    body = json.dumps(members(status, code, detail, request_id)).encode()
+    headers = {
+        "Connection": "close",
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        REQUEST_ID: request_id,
+        **EVERYWHERE,
+        "Content-Security-Policy": NOTHING,
+        "Cache-Control": PERSONAL,
+    }
+    lines = [f"HTTP/1.1 {int(status)} {status.phrase}", *map(": ".join, headers.items()), "", ""]
+    with contextlib.suppress(OSError):
+        util.write_nonblock(client, "\r\n".join(lines).encode("ascii") + body)
+
+
+def _refusal(exc: BaseException) -> RequestError | None:
+    """What gunicorn's parser means by an exception."""
+    if isinstance(exc, LimitRequestLine):
+        return LineTooLongError("the first line of the request is too long; send less in its query")
+    if isinstance(exc, LimitRequestHeaders):
+        return HeadersTooLargeError(TOO_LARGE)
+    if isinstance(exc, UnsupportedTransferCoding):
+        return TransferEncodingError("the body's transfer coding is unknown; send it in chunks")
+    if isinstance(exc, ExpectationFailed):
+        return ExpectationError("no expectation but 100-continue is met; leave it out")
+    if isinstance(exc, ParseException) and not isinstance(exc, OURS):
+        return MalformedRequestError("this is no HTTP request, or could be read as two; mend it")
+    return None
 
 
 def closing_unread(app: Wsgi) -> Wsgi:

@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 
 from db import jobs, sources
-from db.session import Session, retried
+from db.session import Session, retried, transaction
 from db.sources import NewArchive, NewSource
 from db.states import SourceKind
+from db.uploads import require_upload
 from db.views import JobView, NewJob
+from web.answers import keep_accepted
 from web.schemas.sources import AnySourceIn, OtherJobIn, PrefixIn
 from web.services import Services
 from web.uploading import sent_file
@@ -16,7 +18,7 @@ from web.uploading import sent_file
 def new_source(services: Services, wanted: AnySourceIn) -> NewSource:
     """What the client names, as the ledger takes it.
 
-    Raises `SourceNotAllowedError` and `UploadIncompleteError`.
+    Raises `SourceNotAllowedError`, `UploadNotFoundError` and `UploadIncompleteError`.
     """
     kind = SourceKind(wanted.kind)
     if isinstance(wanted, OtherJobIn):
@@ -30,6 +32,9 @@ def new_source(services: Services, wanted: AnySourceIn) -> NewSource:
 
 
 def _uploaded(services: Services, kind: SourceKind, upload_id: uuid.UUID) -> NewSource:
+    with transaction(services.database) as session:
+        # Before the bucket is asked: it knows nothing of whose an upload is.
+        require_upload(session, services.tenant_id, upload_id)
     file = sent_file(services, upload_id)
     if kind is SourceKind.MANIFEST:
         return NewSource(kind=kind, object_key=file.key, upload_id=upload_id)
@@ -45,6 +50,6 @@ def submit_sources(services: Services, new: NewJob, found: Sequence[NewSource]) 
         for one in found:
             sources.add_source(session, services.tenant_id, job_id, one)
         jobs.seal_job(session, services.tenant_id, job_id)
-        return jobs.get_job(session, services.tenant_id, job_id)
+        return keep_accepted(session, jobs.get_job(session, services.tenant_id, job_id))
 
     return retried(services.database, work)

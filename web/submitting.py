@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from db import accept, jobs, sources
 from db.errors import ConflictingChangesError
@@ -14,28 +14,46 @@ from db.views import JobView, NewItem, NewJob
 from db.whole_jobs import create_whole_job, is_whole
 from pipeline.thresholds import WantedThreshold
 from web.accepting import Received
+from web.answers import keep_accepted
 from web.schemas.base import PreferHeader
 from web.schemas.jobs import JobIn
 from web.services import Services
 from web.services import services as current_services
 from web.waiting import preferred_wait_s
 
+Noted = Callable[[Session, JobView], object]
 INTERACTIVE_PHOTOS = 8
 
 
-def submit(services: Services, new: NewJob, arrived: Received) -> JobView:
-    """Makes a job of the photos that takes no others; returns it once it is committed."""
+def submit(
+    services: Services,
+    new: NewJob,
+    arrived: Received,
+    *,
+    noted: Noted = keep_accepted,
+) -> JobView:
+    """Makes a job of the photos that takes no others; returns it once it is committed.
+
+    `noted` is called with it in the transaction: it keeps the answer.
+    """
     if not arrived.archives and is_whole(arrived.photos):
         # Where others are at the same photos, or had them before, it takes more than a step.
         with contextlib.suppress(ConflictingChangesError):
-            return _at_once(services, new, arrived)
-    return retried(services.database, lambda session: _by_steps(session, services, new, arrived))
+            return _at_once(services, new, arrived, noted)
+
+    def by_steps(session: Session) -> JobView:
+        job = _by_steps(session, services, new, arrived)
+        noted(session, job)
+        return job
+
+    return retried(services.database, by_steps)
 
 
-def _at_once(services: Services, new: NewJob, arrived: Received) -> JobView:
+def _at_once(services: Services, new: NewJob, arrived: Received, noted: Noted) -> JobView:
     photos, upload_id = arrived.photos, arrived.upload_id
     with transaction(services.database) as session:
         job = create_whole_job(session, services.tenant_id, new, photos, upload_id)
+        noted(session, job)
         reached(Failpoint.ACCEPT_UNCOMMITTED)
         return job
 

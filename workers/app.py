@@ -18,6 +18,7 @@ from workers.board import Board, Slot
 from workers.celery_app import (
     EXPORT_LIMIT_S,
     LIST_SOURCE,
+    MAKE_CROP,
     PROCESS_CHUNK,
     WRITE_EXPORT,
     make_celery,
@@ -25,6 +26,7 @@ from workers.celery_app import (
 from workers.children import Children, request_class
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.cropping import make_crop
 from workers.stages.exporting import write_export
 from workers.stages.listing import list_source
 from workers.stages.lost import settle
@@ -100,3 +102,11 @@ def list_source_task(source_id: str) -> None:
     (context,) = _contexts
     with _before_sigterm(context.slot):
         list_source(context, uuid.UUID(source_id))
+
+
+@app.task(name=MAKE_CROP)  # type: ignore[untyped-decorator]
+def make_crop_task(crop_id: str) -> None:
+    """Cuts a face out of its photo."""
+    (context,) = _contexts
+    with _before_sigterm(context.slot):
+        make_crop(context, uuid.UUID(crop_id))

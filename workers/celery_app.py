@@ -15,6 +15,7 @@ QUEUES = {Lane.BULK: QUEUE, Lane.URGENT: URGENT_QUEUE}
 PROCESS_CHUNK = "facebatch.process_chunk"
 LIST_SOURCE = "facebatch.list_source"
 WRITE_EXPORT = "facebatch.write_export"
+MAKE_CROP = "facebatch.make_crop"
 EXPORT_LIMIT_S = 24 * 3600
 """A million photos take minutes; each page of them keeps the lease, so nobody waits for this."""
 TRANSPORT_OPTIONS = {
@@ -92,3 +93,9 @@ def send_source(app: Celery, source_id: str) -> None:
 def send_export(app: Celery, export_id: str) -> None:
     """Tells the workers of an export to be written; raises what `send_chunk` raises."""
     app.send_task(WRITE_EXPORT, args=[export_id], queue=QUEUE, retry=False)
+
+
+def send_crop(app: Celery, crop_id: str) -> None:
+    """Tells the workers of a face to be cut out; raises what `send_chunk` raises."""
+    # Somebody waits for it.
+    app.send_task(MAKE_CROP, args=[crop_id], queue=URGENT_QUEUE, retry=False)

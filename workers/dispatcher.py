@@ -13,6 +13,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from db import nudge
+from db.crops.queue import dispatch_crops
 from db.dispatch import Dispatched, Lane, Room, Turns, dispatch, unsend
 from db.errands import ErrandKind, dispatch_errands, unsend_errands
 from db.errors import UnavailableError
@@ -20,7 +21,7 @@ from db.failpoints import Failpoint, reached
 from db.nudge import Listener
 from db.session import Database, Role, make_database, transaction
 from db.settings import Settings
-from workers.celery_app import make_celery, send_chunk, send_export, send_source
+from workers.celery_app import make_celery, send_chunk, send_crop, send_export, send_source
 from workers.loop import StopSignal, run_with_settings
 
 log = structlog.get_logger()
@@ -33,10 +34,16 @@ GATHER_S = 0.05
 BUSY_GATHER_S = 0.25
 """Likewise while the workers have enough to do: photos that come one by one make whole chunks."""
 TROUBLE_S = 0.5
-_SEND = {ErrandKind.SOURCE: send_source, ErrandKind.EXPORT: send_export}
+_SEND = {
+    ErrandKind.SOURCE: send_source,
+    ErrandKind.EXPORT: send_export,
+    ErrandKind.CROP: send_crop,
+}
 URGENT_CHUNK_ITEMS = 4
 URGENT_ITEMS = 8
 """For each process: it does them before the dispatcher looks again, or nearly so."""
+CROPS = 2
+"""Likewise of faces to be cut out, which take less time than a photo that is searched."""
 
 
 def rooms(settings: Settings) -> dict[Lane, Room]:
@@ -68,6 +75,7 @@ class Dispatcher:
         """How long others are let come after a nudge."""
         self._settings = settings
         self._rooms = rooms(settings)
+        self._crops_in_flight = CROPS * self._rooms[Lane.URGENT].workers
         self._pace = Pace(self._rooms)
         self._turns: Turns = {}
         self._served = 0
@@ -99,11 +107,15 @@ class Dispatcher:
         return len(found.chunks) + errands
 
     def _send_errands(self) -> int:
-        """Sends listings and exports: at least half of the workers do photos meanwhile."""
+        """Sends faces to be cut out, for which somebody waits, and then listings and exports.
+
+        Of those so few that at least half of the workers do photos meanwhile.
+        """
         # A single worker does them between two chunks.
         in_flight = max(1, self._settings.worker_processes // 2)
         with transaction(self._database) as session:
-            due = dispatch_errands(session, in_flight=in_flight, after=self._served)
+            due = dispatch_crops(session, in_flight=self._crops_in_flight)
+            due += dispatch_errands(session, in_flight=in_flight, after=self._served)
         for position, errand in enumerate(due):
             try:
                 _SEND[errand.kind](self._celery, str(errand.id))
@@ -111,7 +123,8 @@ class Dispatcher:
                 with transaction(self._database) as session:
                     unsend_errands(session, due[position:])
                 raise QueueUnavailableError("the queue does not answer") from exc
-            self._served = errand.tenant_id
+            if errand.kind is not ErrandKind.CROP:
+                self._served = errand.tenant_id
         return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:

@@ -16,11 +16,14 @@ import structlog
 
 from db import control, erase, erase_jobs, ledger, nudge, source_queue
 from db.archives import drop_empty_archives
+from db.crops import queue as crops
+from db.crops.asking import drop_expired_crops
 from db.errors import UnavailableError
 from db.exports import queue as exports
 from db.exports.removal import drop_expired_exports
 from db.extracting import forget_extracting
 from db.failpoints import Failpoint, reached
+from db.kept_answers import forget_answers
 from db.session import Database, Role, Session, make_database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -66,6 +69,9 @@ class Reconciler:
             "exports_set_aside": lambda: self._set_aside_others(exports.set_aside_exports),
             "export_leases_expired": lambda: self._requeue(exports.requeue_expired_exports),
             "exports_expired": lambda: self._committed(drop_expired_exports),
+            "crops_expired": lambda: self._committed(drop_expired_crops),
+            "crops_set_aside": lambda: self._set_aside_others(crops.set_aside_crops),
+            "crop_leases_expired": lambda: self._requeue(crops.requeue_expired_crops),
             "messages_lost": self._resend_stale,
             "jobs_abandoned": lambda: self._committed(
                 lambda session: len(control.cancel_abandoned(session, OPEN_JOB_AGE))
@@ -75,6 +81,7 @@ class Reconciler:
             "uploads_given_up": lambda: self._committed(erase.give_up_uploads),
             "searches_forgotten": lambda: self._committed(forget_extracting),
             "events_forgotten": self._forget_events,
+            "answers_forgotten": lambda: self._committed(forget_answers),
             "photos_moved_out": lambda: move_survivors(self._database, self._store),
             "archives_dropped": lambda: self._committed(drop_empty_archives),
             "objects_deleted": self._delete_doomed,
@@ -157,6 +164,7 @@ class Reconciler:
         def resend(session: Session) -> int:
             stale = len(ledger.resend_stale(session, after_s=after_s))
             stale += source_queue.resend_stale_sources(session, after_s=after_s)
+            stale += crops.resend_stale_crops(session, after_s=after_s)
             stale += exports.resend_stale_exports(session, after_s=after_s)
             if stale:
                 nudge.notify(session)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from cli.encodings import EncodingsError, read_encodings
+from cli.names import checked_name
 from cli.stack.database import used_database
 from cli.telling import counted
 from db.errors import DuplicateSubjectError, NamesTakenError
@@ -16,7 +16,6 @@ from db.settings import load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
 from pipeline.names import spelt
 from pipeline.specs import ENGINE_SPECS, EngineSpec, engine_spec
-from web.schemas.base import Name
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FACE_RECOGNITION = "dlib-classic"
@@ -24,19 +23,12 @@ FACE_RECOGNITION = "dlib-classic"
 SHOWN_NAMES = 5
 
 
-def _gallery_name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    try:
-        return TypeAdapter[str](Name).validate_python(value)
-    except ValidationError as exc:
-        raise click.BadParameter(exc.errors()[0]["msg"]) from exc
-
-
 @click.command("import-encodings", short_help="Take over encodings of face_recognition.")
 @click.argument("file", type=FILE)
 @click.option(
     "--gallery",
     required=True,
-    callback=_gallery_name,
+    callback=checked_name,
     metavar="NAME",
     help="Where the people go; made where it does not exist.",
 )

@@ -111,7 +111,7 @@ def matched_photos(
     """Runs the match on a stack that is there or is started for it; yields the results."""
     with (
         running_stack(settings) as stack,
-        Client(stack.api_url, tell=warn) as client,
+        Client(stack.api_url, key=settings.api_key, tell=warn) as client,
         Matcher(client, steps_for(sys.stderr), warn).matched(people, photos, options) as results,
     ):
         yield results

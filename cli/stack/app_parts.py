@@ -30,8 +30,8 @@ def settings_environ(settings: Settings) -> dict[str, str]:
     }
     for field, info in Settings.model_fields.items():
         name, value = str(info.alias), getattr(settings, field)
-        # One form of the database's address is enough.
-        if value is not None and not name.startswith("DB_"):
+        # One form of the database's address is enough, and no part calls the API.
+        if value is not None and not name.startswith("DB_") and field != "api_key":
             environ[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     if settings.database:
         environ["DATABASE_URL"] = settings.database

@@ -5,6 +5,9 @@ import secrets
 from cli.stack.errors import HomeError
 from cli.stack.home import Home, home_errors, write_private
 
+SECRET_KEY = "secret_key"  # noqa: S105 - the name of a file.
+"""That from which others are derived, where no setting has one."""
+
 
 def password(home: Home, name: str) -> str:
     """The password of this `name`, generated at the first call; raises `HomeError`.

@@ -13,6 +13,7 @@ from cli.stack.home import Home
 from cli.stack.parts import Part
 from cli.stack.ports import LOOPBACK, FreePorts, is_free
 from cli.stack.stores import own_stores
+from db.derived_keys import fingerprint
 from db.settings import Settings
 
 USUAL_PORT = 8765
@@ -29,6 +30,8 @@ class Plan:
     workers: tuple[Part, ...]
     web: Part
     api_url: str
+    secret_fingerprint: str
+    """Of the secret key that all parts have."""
 
     @property
     def groups(self) -> tuple[tuple[Part, ...], ...]:
@@ -49,6 +52,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         workers=tuple(watched(part, home) for part in worker_parts(settings, environ)),
         web=web_part(environ, port),
         api_url=f"http://{LOOPBACK}:{port}",
+        secret_fingerprint=fingerprint(complete),
     )
 
 

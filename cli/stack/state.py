@@ -69,6 +69,8 @@ class StackView:
     """It stops when nobody uses it any more."""
     api_url: str
     parts: tuple[PartView, ...]
+    secret_fingerprint: str = ""
+    """Of the secret key that its parts have; empty before that is known."""
 
 
 def write_state(home: Home, view: StackView) -> None:
@@ -86,6 +88,7 @@ def read_state(home: Home) -> StackView | None:
             temporary=bool(told["temporary"]),
             api_url=str(told["api_url"]),
             parts=tuple(_part(part) for part in told["parts"]),
+            secret_fingerprint=str(told.get("secret_fingerprint", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

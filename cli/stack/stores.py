@@ -10,19 +10,24 @@ from cli.stack import postgres, seaweedfs, valkey
 from cli.stack.home import Home
 from cli.stack.keeper import LOOK_EVERY_S, Keeper, PartState
 from cli.stack.parts import Part
-from cli.stack.passwords import password
+from cli.stack.passwords import SECRET_KEY, password
 from cli.stack.ports import FreePorts
 from db.settings import Settings
 
 
 def own_stores(settings: Settings, home: Home, ports: FreePorts) -> tuple[Settings, list[Part]]:
     """The parts for those stores of which `settings` name no real server, and the settings with
-    the addresses of all three and the secret key filled in.
+    the addresses of all three, the secret key, and whether this machine needs API keys filled in.
     """
     parts: list[Part] = []
     found: dict[str, object] = {}
     if settings.secret_key is None:
-        found["secret_key"] = SecretStr(password(home, "secret_key"))
+        found["secret_key"] = SecretStr(password(home, SECRET_KEY))
+    if settings.open_loopback is None:
+        # What lies in somebody else's store is not this machine's to show to whoever is on it.
+        found["open_loopback"] = not any(
+            (settings.database, settings.redis_url, settings.s3_endpoint_url)
+        )
     if settings.database is None:
         port = ports.one()
         # Each worker process holds up to two; the rest is for the web processes and a look inside.

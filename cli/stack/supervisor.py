@@ -41,6 +41,7 @@ class Supervisor:
         self._stops = 0
         self._phase = Phase.STARTING
         self._api_url = ""
+        self._secret_fingerprint = ""
         self._external: tuple[tuple[str, str], ...] = ()
         self._groups: list[list[Keeper]] = []
         self._told: StackView | None = None
@@ -110,6 +111,7 @@ class Supervisor:
         check_redis(self._settings)
         plan = make_plan(self._settings, self._home)
         self._api_url, self._external = plan.api_url, plan.external
+        self._secret_fingerprint = plan.secret_fingerprint
         self._groups = [
             [Keeper(part, self._home.log(part.name)) for part in group] for group in plan.groups
         ]
@@ -203,6 +205,7 @@ class Supervisor:
                 [_external_view(name, address) for name, address in self._external]
                 + [_view(keeper) for keeper in self._keepers()]
             ),
+            secret_fingerprint=self._secret_fingerprint,
         )
         if view == self._told:
             return

@@ -87,6 +87,7 @@ def _flat_face(face: Line | None) -> Line:
     subject = face.get("subject") or {}
     return {
         "face": face.get("face"),
+        "face_id": face.get("id"),
         **dict(zip(_SIDES, face.get("box", [None] * 4), strict=True)),
         "score": face.get("score"),
         "quality": quality.get("overall"),
@@ -125,14 +126,22 @@ def subject_row(line: Line) -> Line:
     }
 
 
-def _face(face: FaceView) -> Line:
-    match, near = face.match, face.candidates
+def seen_face(face: FaceView) -> Line:
+    """Where a face is in its photo, and how good."""
     return {
-        "face": face.ordinal,
         "box": [face.left_px, face.top_px, face.right_px, face.bottom_px],
         "landmarks": [list(point) for point in face.landmarks_px],
         "score": face.score,
         "quality": _quality(face.quality) if face.quality else None,
+    }
+
+
+def _face(face: FaceView) -> Line:
+    match, near = face.match, face.candidates
+    return {
+        "face": face.ordinal,
+        "id": face.id,
+        **seen_face(face),
         "decision": face.decision.value,
         "subject": _who(match.subject_id, match.subject_name) if match else None,
         "distance": near[0].distance if near else None,

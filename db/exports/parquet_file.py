@@ -13,7 +13,7 @@ from db.exports.tables import FACE_COLUMNS, Kind
 
 GROUP_ROWS = 4096
 """Rows that are held back until there are enough to be written together."""
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 _CANDIDATE = pa.struct(
     [

@@ -1,6 +1,9 @@
 """The tables. What belongs to someone carries `tenant_id`, and its foreign keys carry it too."""
 
+from db.models.access import ApiKey
+from db.models.answers import KeptAnswer
 from db.models.base import Base
+from db.models.crops import Crop
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
 from db.models.people import Gallery, Model, Subject, Template, Tenant
@@ -25,11 +28,13 @@ from db.models.webhooks import (
 )
 
 __all__ = [
+    "ApiKey",
     "Archive",
     "ArchiveCopy",
     "Base",
     "CallbackSecret",
     "Candidate",
+    "Crop",
     "DoomedObject",
     "Embedding",
     "Event",
@@ -41,6 +46,7 @@ __all__ = [
     "Item",
     "Job",
     "JobGallery",
+    "KeptAnswer",
     "Model",
     "Photo",
     "Source",

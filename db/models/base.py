@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from db.columns import NAMING, one_of
 from db.states import (
+    CropState,
     DeliveryState,
     DisabledReason,
     EventType,
@@ -43,4 +44,5 @@ class Base(DeclarativeBase):
         EventType: one_of(EventType, "type"),
         DisabledReason: one_of(DisabledReason, "disabled_reason"),
         DeliveryState: one_of(DeliveryState, "state"),
+        CropState: one_of(CropState, "state"),
     }

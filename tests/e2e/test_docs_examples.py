@@ -16,6 +16,7 @@ from cli.stack.home import Home
 
 REPOSITORY = Path(__file__).parents[2]
 README, QUICKSTART = REPOSITORY / "README.md", REPOSITORY / "docs" / "quickstart.md"
+SEARCHES = REPOSITORY / "docs" / "how-to" / "find-every-photo-of-a-person.md"
 ARCHIVES = REPOSITORY / "docs" / "how-to" / "submit-an-archive.md"
 API, SAMPLE = "http://127.0.0.1:8765", "~/.local/share/facebatch/sample/sample-1"
 
@@ -107,6 +108,24 @@ def test_a_photo_gets_into_the_bucket_as_the_page_says(
     (photo,) = ended["results"]
     assert (photo["client_id"], photo["status"]) == ("obama2.jpg", "done")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_every_photo_of_a_person_is_found_as_the_page_says(
+    demo: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEBATCH_HOME", str(demo.home.path))
+    script = "".join(blocks(SEARCHES, "sh"))
+    said = bash(here(script, demo).replace(".venv/bin/facebatch", f"{sys.executable} -m cli.main"))
+    found = {line.split()[2] for line in said.partition("{")[0].splitlines()}
+    assert {"obama2.jpg", "obama3.jpg", "obama_and_biden.jpg"} <= found
+    assert "biden_mirrored.jpg" not in found
+    begins = [one.start() for one in re.finditer(r'\{"job":', said)]
+    by_photo, by_face = (json.JSONDecoder().raw_decode(said[at:])[0] for at in begins)
+    assert {one["name"] for one in by_photo["photos"]} == found
+    assert by_face["photos"][0]["distance"] == 0
+    assert (tmp_path / "face.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
 
 
 def test_the_readme_shows_the_demos_real_output(demo: Place) -> None:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import re
 import resource
 import socket
@@ -296,10 +297,10 @@ def test_what_is_no_request_is_refused_as_the_reference_says(
     while piece := connection.recv(1000):
         answer += piece
     assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert b"Content-Type: text/html\r\n" in answer
+    assert b"Content-Type: application/problem+json\r\n" in answer
     page = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
-    _, _, said = page.read_text(encoding="utf-8").partition("refused by the HTTP server")
-    assert f" {status} where" in said.partition("##")[0].replace("\n", " ")
+    code = json.loads(answer.partition(b"\r\n\r\n")[2])["code"]
+    assert re.search(rf"`{code}` \| {status} \|", page.read_text(encoding="utf-8"))
 
 
 def test_garbage_on_the_wire_harms_nobody(api: httpx.Client) -> None:

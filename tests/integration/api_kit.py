@@ -10,16 +10,28 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from db.api_keys import MadeKey, NewKey, create_key
+from db.crops.queue import dispatch_crops
+from db.derived_keys import Purpose, derived_key
 from db.dispatch import Lane, Room, dispatch
 from db.errands import ErrandKind, dispatch_errands
-from db.session import transaction
+from db.scopes import Scope
+from db.session import Role, make_database, transaction
 from db.settings import Settings
+from db.tenants import ensure_tenant
+from web.app import create_app
 from workers.context import WorkerContext
 from workers.stages.chunk import process_chunk
+from workers.stages.cropping import make_crop
 from workers.stages.exporting import write_export
 from workers.stages.listing import list_source
 
 Photo = tuple[str, bytes]
+_DO = {
+    ErrandKind.SOURCE: list_source,
+    ErrandKind.EXPORT: write_export,
+    ErrandKind.CROP: make_crop,
+}
 ROOM = Room(items=64, chunk_items=16, workers=1)
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 
@@ -36,10 +48,12 @@ def photo(path: Path) -> Photo:
 
 
 class Api:
-    """Flask's test client with what tests ask for again and again."""
+    """Flask's test client with what tests ask for again and again, and a key where there is one."""
 
-    def __init__(self, client: FlaskClient) -> None:
+    def __init__(self, client: FlaskClient, key: str | None = None) -> None:
         self.client = client
+        if key is not None:
+            client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
         self.get, self.post = client.get, client.post
         self.patch, self.delete = client.patch, client.delete
 
@@ -74,6 +88,23 @@ class Api:
 
     def counts(self, job: str) -> dict[str, int]:
         return dict(self.get(f"/v1/jobs/{job}").json["counts"])
+
+
+def key_of(settings: Settings, tenant: str, *scopes: Scope, **more: Any) -> MadeKey:
+    """A key of the tenant, which is made if need be; with all scopes where none is named."""
+    new = NewKey(name="test", scopes=scopes or tuple(Scope), **more)
+    hashing_key = derived_key(settings, Purpose.API_KEYS)
+    database = make_database(settings.database or "", role=Role.SYSTEM)
+    with transaction(database) as session:
+        made_key = create_key(session, ensure_tenant(session, tenant), new, hashing_key)
+    database.dispose()
+    return made_key
+
+
+def api_of(settings: Settings, tenant: str, *scopes: Scope) -> Api:
+    """The API as the tenant's programs reach it, who have a key."""
+    key = key_of(settings, tenant, *scopes)
+    return Api(create_app(settings).test_client(), key.text)
 
 
 def made(answer: TestResponse) -> str:
@@ -117,9 +148,9 @@ class BackgroundWorker:
         while not self._stop.wait(0.02):
             with transaction(self._context.database) as session:
                 errands = dispatch_errands(session, in_flight=4)
+                errands += dispatch_crops(session, in_flight=4)
                 found = dispatch(session, dict.fromkeys(Lane, ROOM), {})
             for one in errands:
-                do = list_source if one.kind is ErrandKind.SOURCE else write_export
-                do(self._context, one.id)
+                _DO[one.kind](self._context, one.id)
             for chunk in found.chunks:
                 process_chunk(self._context, chunk.item_ids)

@@ -1,5 +1,6 @@
 """Databases of their own for tests, on the run's PostgreSQL."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import psycopg2
 import pytest
 import redis
 from api_kit import Api, BackgroundWorker
+from flask import Flask
 from hooks_kit import Hooks
 from ledger_kit import Kit
 from pydantic import SecretStr
@@ -54,13 +56,28 @@ def migrated_url(stores: Settings) -> str:
     return migrated
 
 
-@pytest.fixture
-def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
-    """A fresh database, prepared as by a stack that starts."""
+@contextlib.contextmanager
+def _fresh(stores: Settings) -> Iterator[str]:
     url, name = stores.database or "", f"t{uuid.uuid4().hex}"
     _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _sibling(url, name)
     _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
+    """A fresh database, prepared as by a stack that starts."""
+    assert migrated_url
+    with _fresh(stores) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lasting_settings(stores: Settings, migrated_url: str) -> Iterator[Settings]:
+    """The stores, with a database of the module's own: for tests that leave nothing in it."""
+    assert migrated_url
+    with _fresh(stores) as url:
+        yield stores.model_copy(update={"database_url": SecretStr(url)})
 
 
 @pytest.fixture
@@ -107,6 +124,12 @@ def settings(stores: Settings, database_url: str) -> Settings:
 def api(settings: Settings) -> Api:
     """The HTTP API; nobody works on what it accepts."""
     return Api(create_app(settings).test_client())
+
+
+@pytest.fixture
+def app(settings: Settings) -> Flask:
+    """The HTTP API of a server that needs a key from everybody."""
+    return create_app(settings.model_copy(update={"open_loopback": False}))
 
 
 @pytest.fixture

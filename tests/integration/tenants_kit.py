@@ -9,10 +9,13 @@ from ledger_kit import Kit, item, photo_of
 from sqlalchemy import Table, select, text
 
 from db import erase
+from db.crops.asking import WantedCrop, ask_for_crop
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
 from db.extracting import begin_extracting
+from db.kept_answers import Kept, keep_answer
 from db.models import Base, Subject
+from db.results import job_items
 from db.session import Session, transaction
 from db.sources import NewArchive, NewSource, add_source
 from db.states import EventType, ExportFormat, JobKind, SourceKind
@@ -83,6 +86,10 @@ def _begin_work(kit: Kit, searched: uuid.UUID) -> None:
         session.execute(_COPY_OF, {"tenant_id": kit.tenant_id})
         create_export(session, wanted, keep_for=dt.timedelta(days=1))
         begin_upload(session, kit.tenant_id)
+        keep_answer(session, kit.tenant_id, b"key", Kept(fingerprint=b"", answer=b"", job_id=None))
+        (shown, *_) = job_items(session, kit.tenant_id, searched)
+        face = WantedCrop(face_id=shown.faces[0].id, margin_percent=25, size_px=256)
+        ask_for_crop(session, kit.tenant_id, face)
         erase.delete_job(session, kit.tenant_id, goes)
 
 

@@ -289,7 +289,7 @@ def test_bad_requests_are_refused_by_name(api: Api, obama: tuple[str, bytes]) ->
 def test_an_answer_that_takes_too_long_leaves_nothing(
     api: Api, local: Kit, obama: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.routes.classic.MAX_WAIT_S", 0.2)
+    monkeypatch.setattr("web.looking.MAX_WAIT_S", 0.2)
     answer = register(api, "Barack", obama)
     refused(answer, 503, "still_working")
     assert answer.headers["Retry-After"]
@@ -305,7 +305,7 @@ def test_an_answer_that_takes_too_long_did_not_register(
 ) -> None:
     # From far too short a wait to one that is long enough, so that some end just in between.
     for n in range(12):
-        monkeypatch.setattr("web.routes.classic.MAX_WAIT_S", 0.05 * n)
+        monkeypatch.setattr("web.looking.MAX_WAIT_S", 0.05 * n)
         name = f"user {n}"
         before = api.get("/stats").json["total_users"]
         with Image.open(BytesIO(obama[1])) as photo:

@@ -1,11 +1,10 @@
 """The API answers to its own names, and changes nothing for pages of others."""
 
 import pytest
-from api_kit import Api, image, made, refused
+from api_kit import Api, api_of, image, made, refused
 from ledger_kit import Kit
 
 from db.settings import Settings
-from web.app import create_app
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_our_own_page_may_change_things(api: Api) -> None:
 
 def test_a_deployment_has_the_names_that_it_is_given(settings: Settings, local: Kit) -> None:
     named = settings.model_copy(update={"trusted_hosts": "Faces.Example"})
-    api = Api(create_app(named).test_client())
+    api = api_of(named, "local")
     headers = {"Host": "faces.example", "Origin": "https://faces.example"}
     made(api.post("/v1/galleries", json={"name": "a"}, headers=headers))
     refused(api.get("/health"), 421, "host_untrusted")
@@ -76,6 +75,6 @@ def test_a_deployment_has_the_names_that_it_is_given(settings: Settings, local: 
 
 def test_a_deployment_may_leave_the_names_to_its_proxy(settings: Settings, local: Kit) -> None:
     anyone = settings.model_copy(update={"trusted_hosts": "*"})
-    api = Api(create_app(anyone).test_client())
+    api = api_of(anyone, "local")
     headers = {"Host": "upstream:80", "Origin": "https://faces.example"}
     made(api.post("/v1/galleries", json={"name": "a"}, headers=headers))

@@ -139,7 +139,7 @@ def test_names_that_are_there_twice_are_refused(api: Api) -> None:
 
 def test_an_upload_that_is_not_there_is_told(api: Api, local: Kit) -> None:
     job = open_job(api)
-    assert name(api, job, {"id": NOWHERE}, 0).json == {"accepted": 0, "missing": ["0.jpg"]}
+    refused(name(api, job, {"id": NOWHERE}, 0), 404, "upload_not_found")
     upload = begin(api, PHOTOS)
     send(upload["files"][0], PHOTOS[0])
     execute(local, "DELETE FROM upload")

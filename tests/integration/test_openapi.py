@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 from api_kit import Api, BackgroundWorker, image, photo
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
 
 from cli.sample import Sample
@@ -37,7 +38,7 @@ def test_the_description_is_valid_openapi_3_1(spec: dict) -> None:
 
 def test_every_route_is_described(api: Api, spec: dict) -> None:
     routes = {
-        method + " " + re.sub(r"<(?:uuid:)?(.*?)>", r"{\1}", rule.rule)
+        method + " " + re.sub(r"<(?:\w+:)?(.*?)>", r"{\1}", rule.rule)
         for rule in api.client.application.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if not rule.rule.startswith(("/docs", "/openapi.json"))
@@ -79,7 +80,7 @@ def test_who_can_wait_says_so(spec: dict) -> None:
     waiting = {
         name
         for name, operation in operations(spec).items()
-        if any(one["name"] == "Prefer" for one in operation.get("parameters", []))
+        if any(one.get("name") == "Prefer" for one in operation.get("parameters", []))
     }
     assert waiting == {
         "POST /v1/jobs",
@@ -91,11 +92,87 @@ def test_who_can_wait_says_so(spec: dict) -> None:
     }
 
 
+def resolved(spec: dict, one: dict) -> dict:
+    """What a reference stands for."""
+    while "$ref" in one:
+        found = spec
+        for step in one["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        one = found
+    return one
+
+
 def test_errors_are_problems_in_the_description(spec: dict) -> None:
     for name, operation in operations(spec).items():
         for status, answer in operation["responses"].items():
-            if status >= "400" and not name.endswith("/health"):
-                assert list(answer["content"]) == ["application/problem+json"], (name, status)
+            if status >= "400" and not (name.endswith("/health") and status == "503"):
+                content = resolved(spec, answer)["content"]
+                assert list(content) == ["application/problem+json"], (name, status)
+
+
+def test_every_route_tells_of_every_error_that_may_come(spec: dict) -> None:
+    for name, operation in operations(spec).items():
+        told = {int(status) for status in operation["responses"]}
+        parameters = [resolved(spec, one) for one in operation.get("parameters", [])]
+        named = {one["name"] for one in parameters if one["in"] == "header"}
+        may_come = {400, 401, 403, 404, 405, 414, 421, 422, 429, 431, 500, 503}
+        if "requestBody" in operation:
+            may_come |= {408, 413, 415}
+        if name.startswith("POST"):
+            may_come |= {409}
+            assert "Idempotency-Key" in named, name
+        if "If-Match" in named:
+            may_come |= {412}
+        if "If-None-Match" in named:
+            may_come |= {304}
+        assert may_come <= told, name
+
+
+def test_an_example_of_an_error_is_one_of_the_reference(spec: dict) -> None:
+    text = (REFERENCE / "errors.md").read_text(encoding="utf-8")
+    for answer in spec["components"]["responses"].values():
+        example = answer["content"]["application/problem+json"]["example"]
+        # Who may ask, and how often, is for those who admit requests.
+        if example["status"] not in {401, 429}:
+            assert f"| `{example['code']}` | {example['status']} |" in text
+
+
+def contents(spec: dict) -> Iterator[tuple[str, str, dict]]:
+    """Of each route's bodies, in and out, but for errors: whose, its media type, its content."""
+    for name, operation in operations(spec).items():
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{name} takes", kind, content
+        for status, answer in operation["responses"].items():
+            for kind, content in answer.get("content", {}).items():
+                yield f"{name} {status}", kind, content
+
+
+def test_every_body_has_an_example_that_is_one(spec: dict) -> None:
+    checked = 0
+    for whose, kind, content in contents(spec):
+        examples = [one["value"] for one in content.get("examples", {}).values()]
+        examples += [content["example"]] if "example" in content else []
+        assert examples, (whose, kind)
+        schema = {**content["schema"], "components": spec["components"]}
+        for example in examples:
+            if kind == "application/json":
+                OAS31Validator(schema, format_checker=oas31_format_checker).validate(example)
+            elif kind == "multipart/form-data":
+                assert example.keys() <= content["schema"]["properties"].keys()
+                assert {*content["schema"]["required"]} <= example.keys()
+            checked += 1
+    assert checked > 40
+
+
+def test_a_body_of_several_kinds_has_an_example_of_each(spec: dict) -> None:
+    content = spec["paths"]["/v1/jobs/{job_id}/photos"]["post"]["requestBody"]["content"]
+    assert set(content["application/json"]["examples"]) == {"KnownPhotosIn", "UploadedPhotosIn"}
+
+
+def test_every_schema_of_what_comes_in_refuses_what_it_does_not_know(spec: dict) -> None:
+    for name, schema in spec["components"]["schemas"].items():
+        if name.endswith("In") and schema.get("type") == "object":
+            assert schema["additionalProperties"] is False, name
 
 
 def test_the_page_to_try_it_needs_no_other_host(api: Api) -> None:

@@ -22,7 +22,10 @@ from results_kit import identified
 from sqlalchemy import text
 
 from db import accept, galleries, jobs, ledger, results, subjects
+from db.crops.asking import WantedCrop, ask_for_crop
 from db.exports import queue as exports
+from db.job_faces import distance_between, face_of_job
+from db.job_search import count_faces, search_faces
 from db.roles import Role
 from db.search import nearest
 from db.session import Database, Session, make_database, transaction
@@ -102,6 +105,12 @@ def cost(plan: str) -> float:
     return float(found[1])
 
 
+def a_face(session: Session, full: Full) -> int:
+    """Of the job that has ended."""
+    items = results.job_items(session, full.kit.tenant_id, full.done)
+    return next(face.id for one in items for face in one.faces)
+
+
 Ask = Callable[[Session, Full], object]
 OF_REQUESTS: dict[str, Ask] = {
     "a job": lambda session, full: jobs.get_job(session, full.kit.tenant_id, full.open),
@@ -130,6 +139,28 @@ OF_REQUESTS: dict[str, Ask] = {
     "webhooks": lambda session, full: list_endpoints(session, full.kit.tenant_id),
     "deliveries": lambda session, full: list_deliveries(
         session, full.kit.tenant_id, WantedDeliveries()
+    ),
+    "faces to search": lambda session, full: count_faces(
+        session, full.kit.tenant_id, jobs.get_job(session, full.kit.tenant_id, full.done)
+    ),
+    "photos of somebody": lambda session, full: search_faces(
+        session,
+        full.kit.tenant_id,
+        jobs.get_job(session, full.kit.tenant_id, full.done),
+        [embedding(1), embedding(2)],
+        faces=1,
+        max_distance=0.5,
+    ),
+    "a face": lambda session, full: face_of_job(
+        session, full.kit.tenant_id, full.done, a_face(session, full)
+    ),
+    "two faces": lambda session, full: distance_between(
+        session, full.kit.tenant_id, *[a_face(session, full)] * 2
+    ),
+    "a face cut out": lambda session, full: ask_for_crop(
+        session,
+        full.kit.tenant_id,
+        WantedCrop(face_id=a_face(session, full), margin_percent=0, size_px=64),
     ),
     "nearest": lambda session, full: nearest(
         session, full.kit.tenant_id, [full.gallery_id], [embedding(1)], top_k=5

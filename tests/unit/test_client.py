@@ -1,15 +1,18 @@
 """The client waits for a server that is away, and says what one that answers has refused."""
 
 import contextlib
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from http_kit import Answer, Scripted, scripted
+from pydantic import SecretStr
 
 import cli.calls
 from cli.calls import ApiError, ServerAwayError
@@ -247,3 +250,65 @@ def test_several_threads_tell_together_that_the_server_is_away(
         for thread in threads:
             thread.join()
     assert len(told) == 1
+
+
+@contextlib.contextmanager
+def listening(answer: Answer = (200, {})) -> Iterator[tuple[str, list[str | None]]]:
+    """A server, and the `Authorization` of each request that it gets."""
+    shown: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers.get("Authorization"))
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            data = json.dumps(answer[1]).encode()
+            self.send_response(answer[0])
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET  # noqa: N815 - likewise.
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", shown
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_key_is_shown_to_the_server_and_not_to_the_bucket(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"x")
+    with listening() as (bucket, shown_to_bucket):
+        upload = {"id": "u", "files": [{"url": f"{bucket}/b", "fields": {"key": "k"}}]}
+        with (
+            listening((201, upload)) as (server, shown),
+            Client(server, key=SecretStr("fb_live_k")) as client,
+        ):
+            client.job("j")
+            assert client.upload("archive", archive) == "u"
+    assert shown == ["Bearer fb_live_k"] * 2
+    assert shown_to_bucket == [None]
+
+
+def test_without_a_key_none_is_shown() -> None:
+    with listening() as (server, shown), Client(server) as client:
+        client.job("j")
+    assert shown == [None]
+
+
+def test_who_is_not_let_in_is_told_what_to_do() -> None:
+    refusal = {"status": 401, "code": "key_missing", "detail": "this needs an API key"}
+    with (
+        client_of((401, refusal)) as (client, _),
+        pytest.raises(ApiError, match=r"needs an API key; FACEBATCH_API_KEY .* keys create") as at,
+    ):
+        client.job("j")
+    assert (at.value.status, at.value.code) == (401, "key_missing")

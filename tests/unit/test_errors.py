@@ -18,6 +18,7 @@ from db.errors import ConflictError, NotFoundError, SourceError, UnavailableErro
 from db.ledger import SET_ASIDE
 from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from pipeline.errors import FaceBatchError, PhotoError
+from web.errors import UnauthenticatedError
 from web.problems import _HTTP_CODES, _status_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,6 +33,7 @@ ROOTS = {
         NotFoundError,
         PhotoError,
         SourceError,
+        UnauthenticatedError,
         UnavailableError,
     )
 }

@@ -32,6 +32,7 @@ def photo(client_id: str | None, *, name: str = "n.jpg", subject: str = "Ada") -
     near = {"rank": 1, "subject": who, "gallery": "02", "distance": 0.25}
     face = {
         "face": 0,
+        "id": 7,
         "box": [10, 20, 30, 40],
         "landmarks": [[1.5, 2.0]],
         "score": 0.5,

@@ -80,6 +80,9 @@ def test_a_value_of_the_file_is_taken_as_it_stands(source: Source) -> None:
         ("FACEBATCH_RECONCILE_EVERY_S", "inf"),
         ("FACEBATCH_RECONCILE_EVERY_S", "0"),
         ("FACEBATCH_LOG_LEVEL", "loud"),
+        ("FACEBATCH_OPEN_LOOPBACK", "loopback"),
+        ("FACEBATCH_JWT_ALGORITHMS", "none"),
+        ("FACEBATCH_JWT_JWKS", "http://issuer.example/jwks"),
         ("DATABASE_URL", "mysql://host/db"),
         ("DATABASE_URL", "postgresql://host:notaport/db"),
         ("DATABASE_URL", "postgresql:///socket"),
@@ -216,6 +219,7 @@ def test_each_purpose_has_a_key_of_its_own(source: Source) -> None:
 
 
 SECRETS = {
+    "FACEBATCH_API_KEY": SECRET,
     "FACEBATCH_SECRET_KEY": f"{SECRET}{'k' * 32}",
     "DATABASE_URL": f"postgresql://u:{SECRET}@h:1/d",
     "REDIS_URL": f"redis://:{SECRET}@h:1/0",

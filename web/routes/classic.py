@@ -5,7 +5,6 @@ deleted with its job once the answer is known: nobody could ask for either again
 dies before that, the reconciler deletes them a few minutes later.
 """
 
-import datetime as dt
 import uuid
 from dataclasses import replace
 from http import HTTPStatus
@@ -15,15 +14,14 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import control, erase, galleries, results, subjects
+from db import galleries, subjects
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
+from db.exports.lines import seen_face
 from db.galleries import CLASSIC_GALLERY
-from db.retry import retrying
-from db.session import transaction
-from db.states import ItemState, JobKind, JobPriority
+from db.session import Session, transaction
+from db.states import JobKind, JobPriority
 from db.subjects import DUPLICATE
-from db.views import FaceView, ItemView, JobView, NewItem, NewJob, SubjectView
-from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
+from db.views import FaceView, ItemView, JobView, NewJob, SubjectView
 from pipeline.specs import DEFAULT_ENGINE, EngineSpec, engine_spec
 from pipeline.thresholds import (
     Threshold,
@@ -32,49 +30,44 @@ from pipeline.thresholds import (
     current_spec,
     explained,
 )
-from web import health
+from web import health, verifying
 from web.accepting import Received, received
-from web.errors import InvalidRequestError, StillWorkingError
-from web.openapi import CLASSIC, photos_body, problems
-from web.patience import patience
-from web.schemas.jobs import RecognizeQuery
+from web.claims import begun, kept, resumes
+from web.errors import InvalidRequestError
+from web.looking import KEPT, answer_of, largest, look, looked_at, one_photo
+from web.openapi import CLASSIC, PHOTO, photos_body, problems
+from web.schemas.classic_answers import (
+    HealthOut,
+    IndexOut,
+    RecognizedOut,
+    RegisteredOut,
+    StatsOut,
+    UnhealthyOut,
+)
+from web.schemas.jobs import DetectQuery, RecognizeQuery
 from web.schemas.people import SubjectIn
+from web.schemas.verifications import EngineWantedIn, VerifiedUserIn
 from web.services import Services, services
 from web.submitting import submit
-from web.waiting import MAX_WAIT_S, finished_job
+from web.verifying import Verified
 
 api = APIBlueprint("classic", __name__, abp_tags=[CLASSIC])
-IMAGE = "image"
-KEPT = dt.timedelta(minutes=5)
-"""Far longer than any answer takes; then a job whose request died is deleted."""
-FAREWELL_S = 10.0
+IMAGE, REFERENCE = "image", "reference"
 ENDPOINTS = {
     "GET /": "this list",
     "GET /health": "whether the service works",
     "GET /stats": "how many users are registered",
     "POST /register": "form fields 'name' and 'image': register a user",
     "POST /recognize": "form field 'image': who is this?",
+    "POST /verify": "form fields 'image' and 'reference', or 'user_id': is this one person?",
+    "POST /detect": "form field 'image': which faces are there?",
     "GET /docs": "the whole API, to try",
     "GET /openapi.json": "the whole API, for machines",
     "POST /v1/jobs": "submit photos in bulk",
 }
 
 
-class PhotoRefusedError(PhotoError):
-    """The one photo of a request failed; its item's code is the answer's."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-class NoFaceError(PhotoError):
-    """The photo was read, and shows no face."""
-
-    code = "no_face"
-
-
-@api.get("/", responses={200: {"description": "The endpoints."}})
+@api.get("/", responses={200: IndexOut})
 def index() -> Response:
     """List the endpoints."""
     return jsonify(service="facebatch", version=version("facebatch"), endpoints=ENDPOINTS)
@@ -82,10 +75,7 @@ def index() -> Response:
 
 @api.get(
     "/health",
-    responses={
-        200: {"description": "All parts answer."},
-        503: {"description": "Some do not; `parts` says which."},
-    },
+    responses={200: HealthOut, 503: UnhealthyOut},
 )
 def read_health() -> Response:
     """Say whether the service works."""
@@ -106,7 +96,7 @@ def read_health() -> Response:
     return response
 
 
-@api.get("/stats", responses={200: {"description": "Counts."}, **problems(503)})
+@api.get("/stats", responses={200: StatsOut, **problems(503)})
 def read_stats() -> Response:
     """Count the registered users."""
     here = services()
@@ -122,7 +112,7 @@ def read_stats() -> Response:
 
 @api.post(
     "/register",
-    responses={200: {"description": "Registered."}, **problems(400, 409, 413, 415, 422, 503)},
+    responses={200: RegisteredOut, **problems(400, 409, 413, 415, 422, 503)},
     openapi_extensions={
         "requestBody": photos_body(field=IMAGE, name={"type": "string", "maxLength": 255})
     },
@@ -130,32 +120,50 @@ def read_stats() -> Response:
 def register() -> Response:
     """Register a user: a name that nobody has yet, and a photo of one face."""
     here = services()
-    gallery_id, spec = _gallery(here)
+    gallery_id, _ = _gallery(here)
     with received(here, request, photo_field=IMAGE) as arrived:
         name = SubjectIn.model_validate(arrived.fields).name
         if _named(here, gallery_id, name):
             raise DuplicateSubjectError(DUPLICATE)
-        photo = replace(_one_photo(arrived), new_subject=name)
+        photo = replace(one_photo(arrived.photos, IMAGE), new_subject=name)
         new = NewJob(
             kind=JobKind.ENROL,
             gallery_id=gallery_id,
             priority=JobPriority.INTERACTIVE,
             keep_for=KEPT,
         )
-        job = submit(here, new, replace(arrived, photos=(photo,)))
-    item = _ended_item(here, job.id)
-    return jsonify(
-        status="success",
-        message=f"User '{name}' registered successfully",
-        user_id=_number(here, gallery_id, item),
-        name=name,
-        embedding_dimension=spec.dimension,
-    )
+        photos = replace(arrived, photos=(photo,))
+        job = submit(here, new, photos, noted=lambda session, job: begun(session, job.id))
+    return _registered(here, job.id)
+
+
+@resumes("classic.register")
+def _registered(here: Services, job_id: uuid.UUID) -> Response:
+    """The answer, once the job has registered the user."""
+    gallery_id, spec = _gallery(here)
+
+    def answered(session: Session, item: ItemView) -> Response | None:
+        if item.subject_id is None:
+            return None
+        user = subjects.get_subject(session, here.tenant_id, gallery_id, item.subject_id)
+        response = jsonify(
+            status="success",
+            message=f"User '{user.name}' registered successfully",
+            user_id=user.number,
+            name=user.name,
+            embedding_dimension=spec.dimension,
+        )
+        return kept(session, response)
+
+    response = answer_of(here, job_id, answered)
+    if response is None:
+        raise SubjectNotFoundError("the user was deleted at this very moment; register it again")
+    return response
 
 
 @api.post(
     "/recognize",
-    responses={200: {"description": "A match, or none."}, **problems(400, 413, 415, 422, 503)},
+    responses={200: RecognizedOut, **problems(400, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": photos_body(field=IMAGE)},
 )
 def recognize(query: RecognizeQuery) -> Response:
@@ -166,8 +174,7 @@ def recognize(query: RecognizeQuery) -> Response:
     # Before the photo is read: a refusal needs none.
     wanted = WantedThreshold(distance=checked_distance(spec, wished))
     with received(here, request, photo_field=IMAGE) as arrived:
-        if arrived.fields:
-            raise InvalidRequestError(f"no form field '{min(arrived.fields)}' is taken here")
+        _no_fields(arrived)
         new = NewJob(
             kind=JobKind.IDENTIFY,
             gallery_id=gallery_id,
@@ -176,9 +183,102 @@ def recognize(query: RecognizeQuery) -> Response:
             top_k=1,
             keep_for=KEPT,
         )
-        job = submit(here, new, replace(arrived, photos=(_one_photo(arrived),)))
-    face = max(_ended_item(here, job.id).faces, key=_area_px)
-    return jsonify(_recognized(face, job.threshold, _advice(job)))
+        job = look(here, new, replace(arrived, photos=(one_photo(arrived.photos, IMAGE),)))
+    item = looked_at(here, job.id)
+    return jsonify(_recognized(largest(item), job.threshold, _advice(job)))
+
+
+@api.post(
+    "/verify",
+    responses={200: {"description": "A match, or none."}, **problems(400, 404, 413, 415, 422, 503)},
+    openapi_extensions={
+        "requestBody": photos_body(
+            field=IMAGE,
+            reference=PHOTO,
+            user_id={"type": "integer", "minimum": 1},
+            subject={"type": "string", "format": "uuid"},
+        )
+    },
+)
+def verify(query: EngineWantedIn) -> Response:
+    """Compare the largest face of a photo with that of another photo, or with a user."""
+    here = services()
+    names = (IMAGE, REFERENCE)
+    with received(here, request, photo_field=IMAGE, reference_field=REFERENCE) as arrived:
+        whom = _whom(here, VerifiedUserIn.model_validate(arrived.options))
+        begun = verifying.begin(
+            here, arrived, names=names, subject=whom, wanted=query.wanted, engine=query.engine
+        )
+    return jsonify(_verified(verifying.ended(here, begun)))
+
+
+def _whom(here: Services, wanted: VerifiedUserIn) -> SubjectView | None:
+    """The user or subject that a request names; None where it names nobody."""
+    if wanted.user_id is not None and wanted.subject is not None:
+        raise InvalidRequestError("user_id and subject exclude each other; give one of them")
+    if wanted.user_id is not None:
+        gallery_id, _ = _gallery(here)
+        with transaction(here.database) as session:
+            return subjects.numbered_subject(session, here.tenant_id, gallery_id, wanted.user_id)
+    if wanted.subject is not None:
+        with transaction(here.database) as session:
+            return subjects.find_subject(session, here.tenant_id, wanted.subject)
+    return None
+
+
+def _verified(found: Verified) -> dict[str, Any]:
+    whom, distance, threshold = found.subject, found.distance, found.threshold
+    return {
+        "status": "match" if found.match else "no_match",
+        "message": "The faces are of one person" if found.match else "The faces do not match",
+        # Null where the user has no template: there is nothing to measure a distance to.
+        "distance": None if distance is None else round(distance, 4),
+        "threshold": threshold.distance,
+        "fmr": _three_digits(threshold.fmr),
+        "fmr_basis": threshold.basis,
+        "fnmr": _three_digits(threshold.fnmr),
+        "advice": threshold.advice,
+        "engine": found.job.engine,
+        "face": seen_face(found.face),
+        "reference": seen_face(found.reference) if found.reference else None,
+        "subject": {"id": str(whom.id), "user_id": whom.number, "name": whom.name}
+        if whom
+        else None,
+    }
+
+
+@api.post(
+    "/detect",
+    responses={200: {"description": "The faces."}, **problems(400, 413, 415, 422, 503)},
+    openapi_extensions={"requestBody": photos_body(field=IMAGE)},
+)
+def detect(query: DetectQuery) -> Response:
+    """Find the faces of a photo: where they are, and how good."""
+    here = services()
+    with received(here, request, photo_field=IMAGE) as arrived:
+        _no_fields(arrived)
+        new = NewJob(
+            kind=JobKind.DETECT,
+            gallery_id=None,
+            priority=JobPriority.INTERACTIVE,
+            limits=query.limits,
+            engine=query.engine,
+            keep_for=KEPT,
+        )
+        photo = one_photo(arrived.photos, IMAGE)
+        job = look(here, new, replace(arrived, photos=(photo,)))
+    item = looked_at(here, job.id, faceless=True)
+    return jsonify(
+        status="success",
+        message=f"{len(item.faces)} face{'s'[: len(item.faces) != 1]} found",
+        engine=job.engine,
+        width=item.width_px,
+        height=item.height_px,
+        orientation=item.orientation,
+        rotation=item.rotation,
+        faces=[{"face": one.ordinal, **seen_face(one)} for one in item.faces],
+        faces_left_out=item.faces_left_out,
+    )
 
 
 def _recognized(face: FaceView, threshold: Threshold, advice: str | None) -> dict[str, Any]:
@@ -200,6 +300,11 @@ def _recognized(face: FaceView, threshold: Threshold, advice: str | None) -> dic
         "fnmr": _three_digits(threshold.fnmr),
         "advice": advice,
     }
+
+
+def _no_fields(arrived: Received) -> None:
+    if arrived.fields:
+        raise InvalidRequestError(f"no form field '{min(arrived.fields)}' is taken here")
 
 
 def _advice(job: JobView) -> str | None:
@@ -232,67 +337,10 @@ def _gallery(here: Services) -> tuple[uuid.UUID, EngineSpec]:
         gallery_id = galleries.ensure_gallery(
             session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
         )
-        name = galleries.gallery_engine(session, here.tenant_id, gallery_id)
+        name, _ = galleries.gallery_engine(session, here.tenant_id, gallery_id)
         return gallery_id, engine_spec(name)
 
 
 def _named(here: Services, gallery_id: uuid.UUID, name: str) -> list[SubjectView]:
     with transaction(here.database) as session:
         return subjects.list_subjects(session, here.tenant_id, gallery_id, name=name)
-
-
-def _one_photo(arrived: Received) -> NewItem:
-    """The request's photo; raises where there are several, or where it was refused."""
-    if len(arrived.photos) > 1:
-        raise InvalidRequestError(f"send one photo as '{IMAGE}', not {len(arrived.photos)}")
-    photo = arrived.photos[0]
-    if photo.error_code:
-        raise _refusal(photo.error_code, photo.error_detail or "")
-    return photo
-
-
-def _number(here: Services, gallery_id: uuid.UUID, item: ItemView) -> int:
-    """The number of the subject that the item has made."""
-    if item.subject_id is None:
-        raise SubjectNotFoundError("the user was deleted at this very moment; register it again")
-    with transaction(here.database) as session:
-        return subjects.get_subject(session, here.tenant_id, gallery_id, item.subject_id).number
-
-
-def _ended_item(here: Services, job_id: uuid.UUID) -> ItemView:
-    """The job's one item with its faces; the job is deleted, whatever became of it.
-
-    Raises what failed, `NoFaceError`, or `StillWorkingError` where it takes too long.
-    """
-    with patience(MAX_WAIT_S) as wait_s:
-        finished_job(here, job_id, wait_s=wait_s)
-    item = retrying(lambda: _taken_item(here, job_id), for_s=FAREWELL_S)
-    if item.state is ItemState.CANCELLED:
-        raise StillWorkingError("the answer takes too long; try again later")
-    if item.error_code:
-        raise _refusal(item.error_code, item.error_detail or "")
-    if item.state is not ItemState.DONE:
-        raise NoFaceError("no face was found in the photo; send one that shows a face clearly")
-    return item
-
-
-def _taken_item(here: Services, job_id: uuid.UUID) -> ItemView:
-    """The item as it stands, with no way left for it to change, and its job deleted."""
-    with transaction(here.database) as session:
-        control.cancel_job(session, here.tenant_id, job_id)
-        (item,) = results.job_items(session, here.tenant_id, job_id)
-        erase.delete_job(session, here.tenant_id, job_id)
-        return item
-
-
-def _refusal(code: str, detail: str) -> FaceBatchError:
-    if code == "several_faces":
-        detail = "the photo shows several faces; crop it to one"
-    for kind in (DuplicateSubjectError, FileTooLargeError):
-        if kind.code == code:
-            return kind(detail)
-    return PhotoRefusedError(code, detail)
-
-
-def _area_px(face: FaceView) -> int:
-    return (face.right_px - face.left_px) * (face.bottom_px - face.top_px)

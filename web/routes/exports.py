@@ -13,13 +13,14 @@ from db.exports import queue
 from db.exports.formats import MEDIA_TYPES, STREAMED, Wanted, export_chunks
 from db.exports.queue import ExportView
 from db.exports.removal import delete_export as remove_export
-from db.session import transaction
+from db.session import Session, retried, transaction
 from db.states import ExportState
 from db.subject_results import NOBODY, job_subjects
 from pipeline.errors import FaceBatchError
 from web.answers import POLL_AFTER_S, answer, until_finished
+from web.claims import kept
 from web.openapi import EXPORTS, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.patience import streaming
 from web.schemas.base import JobPath, PageQuery
 from web.schemas.exports import LINK_S, ExportIn, ExportOut, ExportPath, ExportQuery, ExportsOut
@@ -39,7 +40,8 @@ api = APIBlueprint("exports", __name__, url_prefix="/v1", abp_tags=[EXPORTS])
 def read_subjects(path: JobPath, query: PageQuery) -> Response:
     """Read whom a job's photos show: how many, the first, the last and the best."""
     here = services()
-    after = uuid_cursor(query.cursor) or NOBODY
+    pages = cursors(here)
+    after = pages.next_id(query.cursor) or NOBODY
     with transaction(here.database) as session:
         job = jobs.get_job(session, here.tenant_id, path.job_id)
         found = job_subjects(
@@ -48,7 +50,7 @@ def read_subjects(path: JobPath, query: PageQuery) -> Response:
     page, more = page_of(found, query.limit)
     body = SubjectResultsOut(
         subjects=[SubjectResultOut.of(one) for one in page],
-        next_cursor=str(page[-1].subject_id) if more else None,
+        next_cursor=pages.behind(page[-1].subject_id) if more else None,
     )
     return until_finished(answer(body), job)
 
@@ -108,11 +110,14 @@ def create_export(path: JobPath, body: ExportIn) -> Response:
         unknown_faces=body.unknown_faces,
     )
     keep_for = dt.timedelta(days=here.settings.export_days)
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         export = queue.create_export(session, wanted, keep_for=keep_for)
-    location = url_for("exports.read_export", job_id=path.job_id, export_id=export.id)
-    response = answer(ExportOut.of(export), HTTPStatus.ACCEPTED, Location=location)
-    return _until_written(response, export)
+        location = url_for("exports.read_export", job_id=path.job_id, export_id=export.id)
+        response = answer(ExportOut.of(export), HTTPStatus.ACCEPTED, Location=location)
+        return kept(session, _until_written(response, export))
+
+    return retried(here.database, work)
 
 
 @api.get("/jobs/<uuid:job_id>/exports", responses={200: ExportsOut, **problems(404, 503)})

@@ -1,7 +1,7 @@
 """Jobs: submit, add photos, seal, read, results, control, delete."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -14,12 +14,29 @@ from db.uploaded import UploadedPhoto, add_uploaded
 from db.views import JobView, NewItem
 from web import batches
 from web.accepting import checked_file_name, received
-from web.answers import answer, job_answer, result_of_item, results_page, until_finished
+from web.answers import (
+    answer,
+    job_answer,
+    keep_accepted,
+    result_of_item,
+    results_page,
+    until_finished,
+)
+from web.claims import kept
+from web.conditions import expect, is_conditional, tagged
 from web.errors import InvalidRequestError
 from web.openapi import JOBS, WAIT, added_body, job_body, problems
-from web.paging import number_cursor, page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.patience import patience
-from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
+from web.schemas.base import (
+    IfMatchHeader,
+    JobPath,
+    PageQuery,
+    PreferHeader,
+    PreferIfMatchHeader,
+    PreferIfNoneMatchHeader,
+    as_json,
+)
 from web.schemas.jobs import AddedOut, AddQuery, JobIn, JobOut, JobsOut, KnownPhotosIn
 from web.schemas.results import ResultsOut, ResultsQuery
 from web.schemas.sources import SourcedJobIn
@@ -65,26 +82,29 @@ def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
     if wanted.sources:
         found = [new_source(here, one.root) for one in wanted.sources]
         return job_answer(here, submit_sources(here, new_job(wanted), found), header)
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)
-    location = url_for("jobs.read_job", job_id=job_id)
-    return answer(JobOut.of(job), HTTPStatus.CREATED, Location=location)
+        location = url_for("jobs.read_job", job_id=job_id)
+        return kept(session, tagged(JobOut.of(job), HTTPStatus.CREATED, Location=location))
+
+    return retried(here.database, work)
 
 
 @api.get("/jobs", responses={200: JobsOut, **problems(400, 422, 503)})
 def list_jobs(query: PageQuery) -> Response:
     """List jobs, the latest first."""
     here = services()
+    pages = cursors(here)
+    before = pages.next_id(query.cursor)
     with transaction(here.database) as session:
-        found = jobs.list_jobs(
-            session, here.tenant_id, before=uuid_cursor(query.cursor), limit=query.limit + 1
-        )
+        found = jobs.list_jobs(session, here.tenant_id, before=before, limit=query.limit + 1)
     page, more = page_of(found, query.limit)
     return answer(
         JobsOut(
             jobs=[JobOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 
@@ -117,12 +137,12 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
             for photo in arrived.photos
         ]
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> Response:
             add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
             arrived.settle(session)
+            return kept(session, answer(AddedOut(accepted=len(photos), missing=[])))
 
-        retried(here.database, work)
-    return answer(AddedOut(accepted=len(photos), missing=[]))
+        return retried(here.database, work)
 
 
 def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Response:
@@ -136,15 +156,12 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
         )
         for photo in wanted.photos
     ]
-    missing = retried(
-        here.database,
-        lambda session: accept.add_known_items(session, here.tenant_id, path.job_id, items),
-    )
-    return answer(
-        AddedOut(
-            accepted=len(items) - len(missing), missing=[item.client_id or "" for item in missing]
-        )
-    )
+
+    def work(session: Session) -> Response:
+        missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
+        return kept(session, _added(items, [item.client_id or "" for item in missing]))
+
+    return retried(here.database, work)
 
 
 def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> Response:
@@ -157,18 +174,18 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
         UploadedPhoto(client_id=one.client_id, place=sent.get(key))
         for one, key in zip(wanted.photos, keys, strict=True)
     ]
-    missing = retried(
-        here.database,
-        lambda session: add_uploaded(
-            session,
-            here.tenant_id,
-            path.job_id,
-            wanted.upload,
-            photos,
-            subject_id=query.subject,
-        ),
-    )
-    return answer(AddedOut(accepted=len(photos) - len(missing), missing=missing))
+
+    def work(session: Session) -> Response:
+        missing = add_uploaded(
+            session, here.tenant_id, path.job_id, wanted.upload, photos, subject_id=query.subject
+        )
+        return kept(session, _added(photos, missing))
+
+    return retried(here.database, work)
+
+
+def _added(photos: Sized, missing: Sequence[str]) -> Response:
+    return answer(AddedOut(accepted=len(photos) - len(missing), missing=list(missing)))
 
 
 @api.post(
@@ -176,27 +193,24 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
     description=f"Only a sealed job can end. Sealing again changes nothing. {WAIT}",
     responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
 )
-def seal_job(path: JobPath, header: PreferHeader) -> Response:
+def seal_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Say that an open job gets no further photos."""
     here = services()
-    with transaction(here.database) as session:
-        jobs.seal_job(session, here.tenant_id, path.job_id)
-        job = jobs.get_job(session, here.tenant_id, path.job_id)
-    return job_answer(here, job, header)
+    return job_answer(here, _changed(here, path, jobs.seal_job), header)
 
 
 @api.get(
     "/jobs/<uuid:job_id>",
     description="While it runs, `Retry-After` says when to ask again. "
     "With `Prefer: wait=N` the answer waits for its end.",
-    responses={200: JobOut, **problems(404, 503)},
+    responses={200: JobOut, 304: None, **problems(404, 503)},
 )
-def read_job(path: JobPath, header: PreferHeader) -> Response:
+def read_job(path: JobPath, header: PreferIfNoneMatchHeader) -> Response:
     """Read where a job stands."""
     here = services()
     with patience(preferred_wait_s(header.prefer)) as wait_s:
         job = finished_job(here, path.job_id, wait_s=wait_s)
-    response = answer(JobOut.of(job))
+    response = tagged(JobOut.of(job))
     if wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s}"
     return until_finished(response, job)
@@ -206,13 +220,12 @@ def read_job(path: JobPath, header: PreferHeader) -> Response:
 def read_results(path: JobPath, query: ResultsQuery) -> Response:
     """Read a job's photos and what came of them, in the order in which they were added."""
     here = services()
-    after = number_cursor(query.cursor)
     with transaction(here.database) as session:
         job = jobs.get_job(session, here.tenant_id, path.job_id)
     if query.item is not None:
         page = result_of_item(here, job, query.item)
     else:
-        page = results_page(here, job, after=after, limit=query.limit)
+        page = results_page(here, job, query)
     return until_finished(answer(page), job)
 
 
@@ -222,26 +235,28 @@ def read_results(path: JobPath, query: ResultsQuery) -> Response:
     "the answer is 202, and `cancelling` is true until that.",
     responses={200: JobOut, 202: JobOut, **problems(404, 503)},
 )
-def cancel_job(path: JobPath) -> Response:
+def cancel_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Cancel a job: photos that have ended keep their results, the others are left alone."""
     here = services()
-    retried(
-        here.database,
-        lambda session: control.begin_cancel(session, here.tenant_id, path.job_id),
-    )
+
+    def work(session: Session) -> None:
+        _expect(session, here, path)
+        control.begin_cancel(session, here.tenant_id, path.job_id)
+
+    retried(here.database, work)
     batches.in_batches(here, lambda session, at: control.cancel_some(session, path.job_id, at))
     job = _read(here, path)
     return answer(JobOut.of(job), HTTPStatus.OK if job.finished else HTTPStatus.ACCEPTED)
 
 
 @api.post("/jobs/<uuid:job_id>/pause", responses={200: JobOut, **problems(404, 409, 503)})
-def pause_job(path: JobPath) -> Response:
+def pause_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Pause a job: what was begun ends, and nothing further begins until it is resumed."""
     return _controlled(path, control.pause_job)
 
 
 @api.post("/jobs/<uuid:job_id>/resume", responses={200: JobOut, **problems(404, 409, 503)})
-def resume_job(path: JobPath) -> Response:
+def resume_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Let a paused job go on."""
     return _controlled(path, control.resume_job)
 
@@ -252,17 +267,42 @@ def resume_job(path: JobPath) -> Response:
     f"{WAIT}",
     responses={200: ResultsOut, 202: JobOut, **problems(404, 409, 503)},
 )
-def retry_job(path: JobPath, header: PreferHeader) -> Response:
+def retry_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Try a job's failed photos again."""
     here = services()
-    retried(here.database, lambda session: control.retry_job(session, here.tenant_id, path.job_id))
-    return job_answer(here, _read(here, path), header)
+    return job_answer(here, _changed(here, path, control.retry_job), header)
+
+
+def _changed(
+    here: Services, path: JobPath, change: Callable[[Session, int, uuid.UUID], object]
+) -> JobView:
+    """The job after the change, as whoever asks for it once more is to see it."""
+
+    def work(session: Session) -> JobView:
+        _expect(session, here, path)
+        change(session, here.tenant_id, path.job_id)
+        return keep_accepted(session, jobs.get_job(session, here.tenant_id, path.job_id))
+
+    return retried(here.database, work)
 
 
 def _controlled(path: JobPath, change: Callable[[Session, int, uuid.UUID], None]) -> Response:
     here = services()
-    retried(here.database, lambda session: change(session, here.tenant_id, path.job_id))
-    return answer(JobOut.of(_read(here, path)))
+
+    def work(session: Session) -> Response:
+        _expect(session, here, path)
+        change(session, here.tenant_id, path.job_id)
+        job = jobs.get_job(session, here.tenant_id, path.job_id)
+        location = url_for("jobs.read_job", job_id=path.job_id)
+        return kept(session, tagged(JobOut.of(job), Content_Location=location))
+
+    return retried(here.database, work)
+
+
+def _expect(session: Session, here: Services, path: JobPath) -> None:
+    """That the job is as the request says, and stays so until it is changed."""
+    if is_conditional():
+        expect(lambda: JobOut.of(jobs.hold_job(session, here.tenant_id, path.job_id)))
 
 
 def _read(here: Services, path: JobPath) -> JobView:
@@ -271,7 +311,8 @@ def _read(here: Services, path: JobPath) -> JobView:
 
 
 @api.delete("/jobs/<uuid:job_id>", responses={204: None, **problems(404, 503)})
-def delete_job(path: JobPath) -> Response:
+def delete_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a job with its results, and its photos where nothing else needs them."""
-    batches.delete_job(services(), path.job_id)
+    here = services()
+    batches.delete_job(here, path.job_id, check=lambda session: _expect(session, here, path))
     return Response(status=HTTPStatus.NO_CONTENT)

@@ -7,11 +7,12 @@ from flask_openapi3.blueprint import APIBlueprint
 
 from db import sources
 from db.session import Session, retried, transaction
-from db.sources import NewSource, SourceView
+from db.sources import NewSource
 from db.states import SourceKind
 from web.answers import answer, job_answer
+from web.claims import kept
 from web.openapi import SOURCES, WAIT, problems, source_body
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import JobOut
 from web.schemas.results import ResultsOut
@@ -34,32 +35,34 @@ def add_source(path: JobPath) -> Response:
     here = services()
     found = new_source(here, as_json(SourceIn, request.get_json()).root)
 
-    def work(session: Session) -> SourceView:
+    def work(session: Session) -> Response:
         source_id = sources.add_source(session, here.tenant_id, path.job_id, found)
-        return sources.get_source(session, here.tenant_id, path.job_id, source_id)
+        view = sources.get_source(session, here.tenant_id, path.job_id, source_id)
+        location = url_for("sources.list_sources", job_id=path.job_id)
+        response = answer(SourceOut.of(view), HTTPStatus.ACCEPTED, Location=location)
+        return kept(session, response)
 
-    view = retried(here.database, work)
-    location = url_for("sources.list_sources", job_id=path.job_id)
-    return answer(SourceOut.of(view), HTTPStatus.ACCEPTED, Location=location)
+    return retried(here.database, work)
 
 
 @api.get("/jobs/<uuid:job_id>/sources", responses={200: SourcesOut, **problems(400, 404, 422, 503)})
 def list_sources(path: JobPath, query: PageQuery) -> Response:
     """List a job's sources, and how far each is listed."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = sources.list_sources(
             session,
             here.tenant_id,
             path.job_id,
-            after=uuid_cursor(query.cursor),
+            after=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     return answer(
         SourcesOut(
             sources=[SourceOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 

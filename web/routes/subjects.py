@@ -6,15 +6,24 @@ from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, subjects
-from db.session import retried, transaction
+from db.session import Session, retried, transaction
 from db.states import JobKind, MultipleFaces
 from db.views import NewJob
 from pipeline.face_limits import MAX_MIN_FACE_PX
 from web.accepting import received
 from web.answers import answer, job_answer
+from web.claims import kept
+from web.conditions import expect, is_conditional, tagged
 from web.openapi import SUBJECTS, WAIT, photos_body, problems
-from web.paging import page_of, uuid_cursor
-from web.schemas.base import GalleryPath, NamedPageQuery, PreferHeader, SubjectPath
+from web.paging import cursors, page_of
+from web.schemas.base import (
+    GalleryPath,
+    IfMatchHeader,
+    IfNoneMatchHeader,
+    NamedPageQuery,
+    PreferHeader,
+    SubjectPath,
+)
 from web.schemas.jobs import EnrolIn, JobOut
 from web.schemas.people import SubjectIn, SubjectOut, SubjectsOut
 from web.schemas.results import ResultsOut
@@ -30,67 +39,80 @@ api = APIBlueprint(
 def create_subject(path: GalleryPath, body: SubjectIn) -> Response:
     """Create a subject; its name is unique in the gallery."""
     here = services()
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         made = subjects.create_subject(session, here.tenant_id, path.gallery_id, name=body.name)
-    location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
-    return answer(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+        location = url_for("subjects.read_subject", gallery_id=path.gallery_id, subject_id=made.id)
+        response = tagged(SubjectOut.of(made), HTTPStatus.CREATED, Location=location)
+        return kept(session, response)
+
+    return retried(here.database, work)
 
 
 @api.get("/subjects", responses={200: SubjectsOut, **problems(400, 404, 422, 503)})
 def list_subjects(path: GalleryPath, query: NamedPageQuery) -> Response:
     """List the gallery's subjects, the oldest first."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = subjects.list_subjects(
             session,
             here.tenant_id,
             path.gallery_id,
             name=query.name,
-            after=uuid_cursor(query.cursor),
+            after=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     return answer(
         SubjectsOut(
             subjects=[SubjectOut.of(one) for one in page],
-            next_cursor=str(page[-1].id) if more else None,
+            next_cursor=pages.behind(page[-1].id) if more else None,
         )
     )
 
 
-@api.get("/subjects/<uuid:subject_id>", responses={200: SubjectOut, **problems(404, 503)})
-def read_subject(path: SubjectPath) -> Response:
+@api.get(
+    "/subjects/<uuid:subject_id>", responses={200: SubjectOut, 304: None, **problems(404, 503)}
+)
+def read_subject(path: SubjectPath, header: IfNoneMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Read a subject."""
     here = services()
     with transaction(here.database) as session:
         found = subjects.get_subject(session, here.tenant_id, path.gallery_id, path.subject_id)
-    return answer(SubjectOut.of(found))
+    return tagged(SubjectOut.of(found))
 
 
 @api.patch(
     "/subjects/<uuid:subject_id>",
     responses={200: SubjectOut, **problems(400, 404, 409, 415, 422, 503)},
 )
-def rename_subject(path: SubjectPath, body: SubjectIn) -> Response:
+def rename_subject(path: SubjectPath, header: IfMatchHeader, body: SubjectIn) -> Response:  # noqa: ARG001 - described.
     """Rename a subject."""
     here = services()
-    with transaction(here.database) as session:
-        renamed = subjects.rename_subject(
-            session, here.tenant_id, path.gallery_id, path.subject_id, name=body.name
-        )
-    return answer(SubjectOut.of(renamed))
+    named = (here.tenant_id, path.gallery_id, path.subject_id)
+
+    def work(session: Session) -> Response:
+        if is_conditional():
+            expect(lambda: SubjectOut.of(subjects.hold_subject(session, *named)))
+        return tagged(SubjectOut.of(subjects.rename_subject(session, *named, name=body.name)))
+
+    return retried(here.database, work)
 
 
 @api.delete("/subjects/<uuid:subject_id>", responses={204: None, **problems(404, 503)})
-def delete_subject(path: SubjectPath) -> Response:
+def delete_subject(path: SubjectPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a subject: its templates, its place in all results, and its enrolment photos."""
     here = services()
-    retried(
-        here.database,
-        lambda session: erase.delete_subject(
-            session, here.tenant_id, path.gallery_id, path.subject_id
-        ),
-    )
+    named = (here.tenant_id, path.gallery_id, path.subject_id)
+
+    def work(session: Session) -> None:
+        def check() -> None:
+            expect(lambda: SubjectOut.of(subjects.get_subject(session, *named)))
+
+        erase.delete_subject(session, *named, check=check)
+
+    retried(here.database, work)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

@@ -6,9 +6,10 @@ from http import HTTPStatus
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 
-from db.session import transaction
+from db.session import Session, retried
 from db.uploads import DIRECT_AGE, FORMS_AGE, begin_upload
 from web.answers import answer
+from web.claims import kept
 from web.openapi import SOURCES, problems
 from web.schemas.uploads import UploadFileOut, UploadIn, UploadOut
 from web.services import services
@@ -28,11 +29,11 @@ def create_upload(body: UploadIn) -> Response:
     here = services()
     check_sizes(here.settings, body)
     now = dt.datetime.now(dt.UTC)
-    with transaction(here.database) as session:
+
+    def work(session: Session) -> Response:
         upload_id = begin_upload(session, here.tenant_id, kept_for=DIRECT_AGE)
-    forms = [form(here, upload_id, part, one) for part, one in enumerate(body.files)]
-    return answer(
-        UploadOut(
+        forms = [form(here, upload_id, part, one) for part, one in enumerate(body.files)]
+        made = UploadOut(
             id=upload_id,
             forms_expire_at=now + FORMS_AGE,
             expires_at=now + DIRECT_AGE,
@@ -40,6 +41,7 @@ def create_upload(body: UploadIn) -> Response:
                 UploadFileOut(part=part, url=one.url, fields=one.fields)
                 for part, one in enumerate(forms)
             ],
-        ),
-        HTTPStatus.CREATED,
-    )
+        )
+        return kept(session, answer(made, HTTPStatus.CREATED))
+
+    return retried(here.database, work)

@@ -6,14 +6,15 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3.blueprint import APIBlueprint
 
-from db.session import retried, transaction
+from db.session import Session, retried, transaction
 from db.webhooks import endpoints, log
 from db.webhooks.endpoints import EndpointChange, NewEndpoint
 from db.webhooks.log import WantedDeliveries
 from db.webhooks.secrets import shown
 from web.answers import answer
+from web.claims import kept
 from web.openapi import WEBHOOKS, problems
-from web.paging import page_of, uuid_cursor
+from web.paging import cursors, page_of
 from web.schemas.base import PageQuery
 from web.schemas.webhooks import (
     CallbackSecretOut,
@@ -48,29 +49,29 @@ def create_webhook(body: WebhookIn) -> Response:
     here = services()
     here.webhook_targets.check_url(body.url)
     new = NewEndpoint(url=body.url, event_types=body.events, subject_ids=set(body.subjects))
-    made, secret = retried(
-        here.database,
-        lambda session: endpoints.create_endpoint(
-            session, here.tenant_id, new, here.webhook_secrets
-        ),
-    )
-    location = url_for("webhooks.read_webhook", webhook_id=made.id)
-    out = WebhookWithSecretOut.of(made, secret=shown(secret))
-    return answer(out, HTTPStatus.CREATED, Location=location)
+
+    def work(session: Session) -> Response:
+        made, secret = endpoints.create_endpoint(session, here.tenant_id, new, here.webhook_secrets)
+        location = url_for("webhooks.read_webhook", webhook_id=made.id)
+        out = WebhookWithSecretOut.of(made, secret=shown(secret))
+        return kept(session, answer(out, HTTPStatus.CREATED, Location=location))
+
+    return retried(here.database, work)
 
 
 @api.get("/webhooks", responses={200: WebhooksOut, **problems(400, 422, 503)})
 def list_webhooks(query: PageQuery) -> Response:
     """List webhooks, the oldest first."""
     here = services()
+    pages = cursors(here)
     with transaction(here.database) as session:
         found = endpoints.list_endpoints(
-            session, here.tenant_id, after=uuid_cursor(query.cursor), limit=query.limit + 1
+            session, here.tenant_id, after=pages.next_id(query.cursor), limit=query.limit + 1
         )
     page, more = page_of(found, query.limit)
     body = WebhooksOut(
         webhooks=[WebhookOut.of(one) for one in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )
     return answer(body)
 
@@ -127,17 +128,18 @@ def delete_webhook(path: WebhookPath) -> Response:
 def rotate_secret(path: WebhookPath, body: RotateIn) -> Response:
     """Give a webhook a new secret."""
     here = services()
-    changed, secret = retried(
-        here.database,
-        lambda session: endpoints.rotate_secret(
+
+    def work(session: Session) -> Response:
+        changed, secret = endpoints.rotate_secret(
             session,
             here.tenant_id,
             path.webhook_id,
             here.webhook_secrets,
             overlap=dt.timedelta(seconds=body.overlap_s),
-        ),
-    )
-    return answer(WebhookWithSecretOut.of(changed, secret=shown(secret)))
+        )
+        return kept(session, answer(WebhookWithSecretOut.of(changed, secret=shown(secret))))
+
+    return retried(here.database, work)
 
 
 @api.post(
@@ -148,11 +150,12 @@ def rotate_secret(path: WebhookPath, body: RotateIn) -> Response:
 def test_webhook(path: WebhookPath) -> Response:
     """Have an event sent to a webhook, to see whether it arrives."""
     here = services()
-    event_id = retried(
-        here.database,
-        lambda session: endpoints.test_endpoint(session, here.tenant_id, path.webhook_id),
-    )
-    return answer(TestedOut(event=event_id), HTTPStatus.ACCEPTED)
+
+    def work(session: Session) -> Response:
+        event_id = endpoints.test_endpoint(session, here.tenant_id, path.webhook_id)
+        return kept(session, answer(TestedOut(event=event_id), HTTPStatus.ACCEPTED))
+
+    return retried(here.database, work)
 
 
 @api.post(
@@ -164,23 +167,25 @@ def test_webhook(path: WebhookPath) -> Response:
 def replay_since(path: WebhookPath, body: ReplayIn) -> Response:
     """Have all events since a moment sent again that did not arrive, or all there were."""
     here = services()
-    count = retried(
-        here.database,
-        lambda session: log.replay_since(
+
+    def work(session: Session) -> Response:
+        count = log.replay_since(
             session,
             here.tenant_id,
             path.webhook_id,
             body.since,
             delivered_too=body.delivered_too,
-        ),
-    )
-    return answer(ReplayedOut(deliveries=count), HTTPStatus.ACCEPTED)
+        )
+        return kept(session, answer(ReplayedOut(deliveries=count), HTTPStatus.ACCEPTED))
+
+    return retried(here.database, work)
 
 
 @api.get("/deliveries", responses={200: DeliveriesOut, **problems(400, 422, 503)})
 def list_deliveries(query: DeliveriesQuery) -> Response:
     """List what was sent to webhooks and callback URLs, the latest first."""
     here = services()
+    pages = cursors(here)
     wanted = WantedDeliveries(
         endpoint_id=query.webhook, job_id=query.job, event_id=query.event, state=query.state
     )
@@ -189,13 +194,13 @@ def list_deliveries(query: DeliveriesQuery) -> Response:
             session,
             here.tenant_id,
             wanted,
-            before=uuid_cursor(query.cursor),
+            before=pages.next_id(query.cursor),
             limit=query.limit + 1,
         )
     page, more = page_of(found, query.limit)
     body = DeliveriesOut(
         deliveries=[DeliveryOut.of(one) for one in page],
-        next_cursor=str(page[-1].id) if more else None,
+        next_cursor=pages.behind(page[-1].id) if more else None,
     )
     return answer(body)
 
@@ -216,10 +221,12 @@ def read_delivery(path: DeliveryPath) -> Response:
 def replay_delivery(path: DeliveryPath) -> Response:
     """Have a delivery sent again, whether it arrived or not, with all its attempts anew."""
     here = services()
-    again = retried(
-        here.database, lambda session: log.replay(session, here.tenant_id, path.delivery_id)
-    )
-    return answer(DeliveryOut.of(again), HTTPStatus.ACCEPTED)
+
+    def work(session: Session) -> Response:
+        again = log.replay(session, here.tenant_id, path.delivery_id)
+        return kept(session, answer(DeliveryOut.of(again), HTTPStatus.ACCEPTED))
+
+    return retried(here.database, work)
 
 
 @api.post(
@@ -231,16 +238,17 @@ def replay_delivery(path: DeliveryPath) -> Response:
 def make_callback_secret(body: RotateIn) -> Response:
     """Make the secret that the callbacks of single jobs are signed with."""
     here = services()
-    made, secret = retried(
-        here.database,
-        lambda session: endpoints.rotate_callback_secret(
+
+    def work(session: Session) -> Response:
+        made, secret = endpoints.rotate_callback_secret(
             session,
             here.tenant_id,
             here.webhook_secrets,
             overlap=dt.timedelta(seconds=body.overlap_s),
-        ),
-    )
-    return answer(NewCallbackSecretOut.of(made, secret=shown(secret)))
+        )
+        return kept(session, answer(NewCallbackSecretOut.of(made, secret=shown(secret))))
+
+    return retried(here.database, work)
 
 
 @api.get("/callback-secret", responses={200: CallbackSecretOut, **problems(404, 503)})

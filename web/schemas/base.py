@@ -83,16 +83,10 @@ class Outgoing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class PreferHeader(BaseModel):
-    """How patient the client is."""
+class Headers(BaseModel):
+    """Headers that a route looks at, among all others."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-    prefer: str | None = Field(
-        None,
-        alias="Prefer",
-        description="`wait=N`: answer when the job has ended, after N seconds (60) at the most.",
-    )
 
     @classmethod
     @functools.cache
@@ -101,6 +95,44 @@ class PreferHeader(BaseModel):
     ) -> dict[str, Any]:
         """As pydantic makes it, once: flask-openapi3 asks for it at every request."""
         return super().model_json_schema(*args, **options)
+
+
+class PreferHeader(Headers):
+    """How patient the client is."""
+
+    prefer: str | None = Field(
+        None,
+        alias="Prefer",
+        description="`wait=N`: answer when the job has ended, after N seconds (60) at the most.",
+    )
+
+
+class IfMatchHeader(Headers):
+    """As what the client knows that which it would change."""
+
+    if_match: str | None = Field(
+        None,
+        alias="If-Match",
+        description="Change it only where its `ETag` is one of these; `*`: where it is there.",
+    )
+
+
+class PreferIfMatchHeader(PreferHeader, IfMatchHeader):
+    """Both."""
+
+
+class IfNoneMatchHeader(Headers):
+    """What the client has already."""
+
+    if_none_match: str | None = Field(
+        None,
+        alias="If-None-Match",
+        description="`ETag` of an answer that you have: 304 where nothing has changed.",
+    )
+
+
+class PreferIfNoneMatchHeader(PreferHeader, IfNoneMatchHeader):
+    """Both."""
 
 
 class PageQuery(Incoming):
@@ -146,4 +178,5 @@ class ProblemOut(Outgoing):
     status: int
     code: str = Field(description="Stable; listed in the reference of errors.")
     detail: str
+    request_id: str = Field(description="In the header `X-Request-ID` too, and in the log.")
     errors: list[FieldErrorOut] | None = None

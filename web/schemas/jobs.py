@@ -3,7 +3,7 @@
 import datetime as dt
 import enum
 import uuid
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, FailFast, Field, ValidationInfo, model_validator
 
@@ -169,6 +169,21 @@ class RecognizeQuery(Incoming):
     )
 
 
+class DetectQuery(Incoming):
+    """Which faces count, and who finds them."""
+
+    min_face_px: MinFacePx = 0
+    min_quality: MinQuality = 0.0
+    engine: str | None = Field(
+        None, max_length=MAX_ENGINE_CHARS, description="Engine. Default: `dlib`."
+    )
+
+    @property
+    def limits(self) -> FaceLimits:
+        """What a face must have to count."""
+        return FaceLimits(min_face_px=self.min_face_px, min_quality=self.min_quality)
+
+
 class KnownPhotoIn(Incoming):
     """A photo by its hash."""
 
@@ -218,6 +233,9 @@ class SourceErrorOut(Outgoing):
 
 class JobOut(Outgoing):
     """A job."""
+
+    PASSING: ClassVar = {"rate_per_s", "seconds_left"}
+    """What changes with the clock alone, and makes no other job of it."""
 
     id: uuid.UUID
     kind: JobKind

@@ -36,6 +36,7 @@ class FaceOut(Outgoing):
     """A face in a photo."""
 
     face: int = Field(description="Its number in the photo, from 0.")
+    id: int = Field(description="Its own, by which it is searched for, compared and cut out.")
     box: list[int] = Field(
         min_length=4, max_length=4, description="[left, top, right, bottom], upright pixels."
     )

@@ -124,33 +124,59 @@ def _is_too_large(context: WorkerContext, claim: Claim) -> bool:
 
 
 def _too_large(context: WorkerContext, claim: Claim) -> Fetched:
+    return _failed(claim, _too_many_bytes(context))
+
+
+def _too_many_bytes(context: WorkerContext) -> FileTooLargeError:
     most = context.settings.max_upload_bytes
-    return _failed(claim, FileTooLargeError(f"the file has more than the {most} bytes allowed"))
+    return FileTooLargeError(f"the file has more than the {most} bytes allowed")
+
+
+def photo_bytes(context: WorkerContext, place: PhotoPlace, sha256: bytes | None) -> bytes:
+    """The bytes of one photo, for whoever wants it alone.
+
+    Raises `PhotoError`, `UnavailableError` where a store stays away, and what else a bucket says
+    of an object that it does not give.
+    """
+    if place.entry is None:
+        return _whole(context, place, sha256)
+    archive = replace(place, size_bytes=0, entry=None)
+    (planned,) = plan_ranges([place.entry])
+    ((_, found),) = _unpacked(context, archive, planned)
+    if isinstance(found, FaceBatchError):
+        raise found
+    return found
 
 
 def _fetched(context: WorkerContext, claim: Claim) -> Fetched:
     """A photo that is an object itself."""
     assert claim.place is not None  # noqa: S101 - whoever has none is not fetched.
-    most = context.settings.max_upload_bytes
     try:
-        # What was told of the size is not true any more where the object was replaced.
-        data = _span(context, claim.place, (0, most + 1))
+        return _read(claim, _whole(context, claim.place, claim.sha256))
     except _CANNOT_BE_READ as exc:
         return _failed(claim, exc)
-    if _is_another(claim, data):
-        return _failed(claim, ObjectChangedError("the object has changed since it was first read"))
+
+
+def _whole(context: WorkerContext, place: PhotoPlace, sha256: bytes | None) -> bytes:
+    """An object that is a photo; raises one of `_CANNOT_BE_READ` where it gives none."""
+    most = context.settings.max_upload_bytes
+    # What was told of the size is not true any more where the object was replaced.
+    data = _span(context, place, (0, most + 1))
+    if _is_another(place, sha256, data):
+        raise ObjectChangedError("the object has changed since it was first read")
     if not data:
         # Without a hash, as wherever the size is told beforehand.
-        return _failed(claim, EmptyFileError("the file is empty; send the photo's bytes"))
-    return _read(claim, data) if len(data) <= most else _too_large(context, claim)
+        raise EmptyFileError("the file is empty; send the photo's bytes")
+    if len(data) > most:
+        raise _too_many_bytes(context)
+    return data
 
 
-def _is_another(claim: Claim, data: bytes) -> bool:
+def _is_another(place: PhotoPlace, sha256: bytes | None, data: bytes) -> bool:
     """Whether a foreign object, of which nothing but the hash is known, has other bytes by now."""
-    place = claim.place
-    if place is None or place.bucket is None or place.etag is not None or claim.sha256 is None:
+    if place.bucket is None or place.etag is not None or sha256 is None:
         return False
-    return hashlib.sha256(data).digest() != claim.sha256
+    return hashlib.sha256(data).digest() != sha256
 
 
 def _entries(context: WorkerContext, archive: PhotoPlace, claims: Sequence[Claim]) -> list[Fetched]:

@@ -1,0 +1,110 @@
+"""Settings of the HTTP API: where it listens, and whom it answers."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.setting_kinds import HostNames, JwksPlace, JwtAlgorithms, OriginUrls
+
+
+class ApiSettings(BaseSettings):
+    """The first of the settings."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    home: Path | None = Field(
+        default=None,
+        alias="FACEBATCH_HOME",
+        description="Folder of the local stack's state and of converted models. Default: "
+        "`facebatch` in the user's data folder.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        alias="FACEBATCH_PORT",
+        description="Port of the HTTP API. Default: 8765, or a free one where that is taken. "
+        "0 always takes a free one; a port that is set and taken is an error.",
+    )
+    trusted_hosts: HostNames = Field(
+        default="127.0.0.1,localhost,[::1]",
+        alias="FACEBATCH_TRUSTED_HOSTS",
+        description="Host names that the HTTP API answers to, separated by commas; pages of other "
+        "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
+    )
+    cors_origins: OriginUrls | None = Field(
+        default=None,
+        alias="FACEBATCH_CORS_ORIGINS",
+        description="Origins of web pages that may use the HTTP API, separated by spaces, like "
+        "`https://app.example.com`. Unset: none but its own.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        alias="FACEBATCH_SECRET_KEY",
+        description="What keys of every other purpose are derived from: 32 characters or more, at "
+        "random, the same for all processes. Unset: the local stack makes one and keeps it.",
+    )
+    open_loopback: bool | None = Field(
+        default=None,
+        alias="FACEBATCH_OPEN_LOOPBACK",
+        description="Whether programs on this machine may call the HTTP API as the tenant `local` "
+        "without a key: `yes` or `no`. Default: `yes` for a local stack whose stores are all its "
+        "own, else `no`. Set `no` before a proxy on this machine leads others here.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        alias="FACEBATCH_API_KEY",
+        description="The key that commands send to the HTTP API.",
+    )
+    jwt_issuer: str | None = Field(
+        default=None,
+        alias="FACEBATCH_JWT_ISSUER",
+        description="Whose tokens are taken in place of API keys: their `iss`. Goes with the next "
+        "two.",
+    )
+    jwt_audience: str | None = Field(
+        default=None,
+        alias="FACEBATCH_JWT_AUDIENCE",
+        description="What stands in the `aud` of tokens that are meant for us.",
+    )
+    jwt_jwks: JwksPlace | None = Field(
+        default=None,
+        alias="FACEBATCH_JWT_JWKS",
+        description="The issuer's public keys, a JWK set: an https URL, an http URL on this "
+        "machine, or the absolute path of a file.",
+    )
+    jwt_algorithms: JwtAlgorithms = Field(
+        default="RS256,PS256,ES256,EdDSA,Ed25519",
+        alias="FACEBATCH_JWT_ALGORITHMS",
+        description="Algorithms of signatures that are taken, separated by commas.",
+    )
+    jwt_tenant_claim: str = Field(
+        default="tenant",
+        min_length=1,
+        alias="FACEBATCH_JWT_TENANT_CLAIM",
+        description="The claim that names the tenant, which must exist.",
+    )
+    jwt_scopes_claim: str = Field(
+        default="scope",
+        min_length=1,
+        alias="FACEBATCH_JWT_SCOPES_CLAIM",
+        description="The claim that names the scopes: a list, or a text with spaces between them.",
+    )
+
+    @model_validator(mode="after")
+    def _issuer_is_whole(self) -> Self:
+        parts = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks)
+        if any(parts) and not all(parts):
+            raise ValueError(
+                "FACEBATCH_JWT_ISSUER, FACEBATCH_JWT_AUDIENCE and FACEBATCH_JWT_JWKS go together; "
+                "set all three"
+            )
+        return self
+
+    @property
+    def jwt_algorithm_names(self) -> list[str]:
+        """The names of `jwt_algorithms`."""
+        return [name.strip() for name in self.jwt_algorithms.split(",")]

@@ -1,0 +1,133 @@
+"""Who calls: the one place that says for which tenant a request works, and what it may do.
+
+A caller shows an API key or a token of the operator's issuer. A program on this machine may need
+neither: then what decides is from where the connection comes, and that nobody handed it on.
+"""
+
+import hmac
+
+from flask import Flask, Request, g, request
+
+from db.api_keys import FoundKey, KeyState, find_key, note_use
+from db.key_text import MARK, read_key_text
+from db.scopes import Scope
+from db.session import transaction
+from db.setting_kinds import is_loopback
+from db.tenancy import act_for
+from db.tenants import LOCAL_TENANT, find_tenant
+from web.errors import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyMalformedError,
+    KeyMissingError,
+    KeyRevokedError,
+    ScopeMissingError,
+    TenantUnknownError,
+)
+from web.issuers import Issuer
+from web.origins import host_name
+from web.scopes import needed_scopes
+from web.services import Caller, Services, services
+
+HANDED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
+             "Via")  # fmt: skip
+"""Headers of a proxy's: who is behind it is not on this machine."""
+NOBODY = bytes(32)
+"""The hash of no key: what an unknown one is compared with."""
+
+
+def guard(app: Flask) -> None:
+    """Lets requests into the app's routes only where the caller has the scope that each needs.
+
+    A request works for its caller's tenant, and its thread then for none.
+    Raises `LookupError` where it is not said which scope a route needs.
+    """
+    needed = needed_scopes(app)
+
+    def admit() -> None:
+        # From here on PostgreSQL shows what is the caller's, and to nobody anything.
+        act_for(None)
+        scope = needed.get(request.endpoint or "")
+        # Which methods a route takes is no secret, and pages ask for it without a key.
+        if scope is None or request.method == "OPTIONS":
+            return
+        g.caller = identified(services(), request)
+        if scope not in g.caller.scopes:
+            raise ScopeMissingError(scope)
+        act_for(g.caller.tenant_id)
+
+    def leave(_error: BaseException | None) -> None:
+        act_for(None)
+
+    app.before_request(admit)
+    app.teardown_request(leave)
+
+
+def identified(here: Services, asked: Request) -> Caller:
+    """Who sends this request; raises `UnauthenticatedError`, `TenantUnknownError`."""
+    given = asked.headers.get("Authorization")
+    if given is None:
+        if not _is_at_home(here, asked):
+            raise KeyMissingError(
+                "this needs an API key, in the header 'Authorization: Bearer fb_live_...'"
+            )
+        return _at_home(here)
+    scheme, _, credential = given.strip().partition(" ")
+    credential = credential.strip()
+    if scheme.lower() != "bearer" or not credential:
+        raise KeyMalformedError("the header must read 'Authorization: Bearer fb_live_...'")
+    if here.issuer is None or credential.startswith(MARK):
+        return _with_key(here, credential)
+    return _with_token(here, here.issuer, credential)
+
+
+def _is_at_home(here: Services, asked: Request) -> bool:
+    return (
+        bool(here.settings.open_loopback)
+        and is_loopback(asked.remote_addr or "")
+        and is_loopback(host_name(asked.host))
+        and not any(name in asked.headers for name in HANDED_ON)
+    )
+
+
+def _at_home(here: Services) -> Caller:
+    return Caller(tenant_id=here.local_tenant_id, tenant_name=LOCAL_TENANT, scopes=frozenset(Scope))
+
+
+def _with_key(here: Services, text: str) -> Caller:
+    key = read_key_text(text)
+    if key is None:
+        raise KeyMalformedError("this is no whole API key: it was mistyped, or cut off")
+    with transaction(here.directory) as session:
+        found = find_key(session, key.handle)
+    # An unknown key goes the very way of a wrong one: nobody learns which of the two it is.
+    kept = found.secret_hash if found else NOBODY
+    is_right = hmac.compare_digest(kept, key.hashed(here.hashing_key))
+    if found is None or not is_right:
+        raise KeyInvalidError("there is no such API key; it was deleted, or is another server's")
+    _check(found)
+    if found.use_is_due:
+        note_use(here.directory, found.id)
+    return Caller(
+        tenant_id=found.tenant_id,
+        tenant_name=found.tenant_name,
+        scopes=found.scopes,
+        key_id=found.id,
+    )
+
+
+def _check(found: FoundKey) -> None:
+    """Told to those alone who have the whole key."""
+    if found.state is KeyState.REVOKED:
+        raise KeyRevokedError("the API key was revoked; use another")
+    if found.state is KeyState.EXPIRED:
+        raise KeyExpiredError("the API key has expired, or was replaced by another; use that")
+
+
+def _with_token(here: Services, issuer: Issuer, token: str) -> Caller:
+    claimed = issuer.claims(token)
+    with transaction(here.directory) as session:
+        tenant_id = find_tenant(session, claimed.tenant)
+    if tenant_id is None:
+        raise TenantUnknownError("the token names no tenant that there is here")
+    return Caller(tenant_id=tenant_id, tenant_name=claimed.tenant, scopes=claimed.scopes)
