@@ -10,12 +10,14 @@ from sqlalchemy import Table, select, text
 
 from db import erase
 from db.crops.asking import WantedCrop, ask_for_crop
+from db.api_keys import NewKey, create_key
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
 from db.extracting import begin_extracting
 from db.kept_answers import Kept, keep_answer
 from db.models import Base, Subject
 from db.results import job_items
+from db.scopes import Scope
 from db.session import Session, transaction
 from db.sources import NewArchive, NewSource, add_source
 from db.states import EventType, ExportFormat, JobKind, SourceKind
@@ -49,6 +51,8 @@ def fill(kit: Kit) -> None:
     kit.record(kit.searched(claimed, photo_of(1, 2)))
     _begin_work(kit, searched)
     _tell(kit)
+    with transaction(kit.database) as session:
+        create_key(session, kit.tenant_id, NewKey(name="a", scopes=[Scope.READ]), b"k" * 32)
 
 
 def _tell(kit: Kit) -> None:

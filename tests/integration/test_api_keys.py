@@ -177,7 +177,7 @@ def test_its_last_use_is_noted_once_a_minute(
 
 
 def test_a_request_does_not_wait_for_its_note_nor_fail_with_it(
-    app: Any, settings: Settings, database: Database
+    app: Any, settings: Settings, database: Database, owners: Database
 ) -> None:
     key = key_of(settings, "acme")
     with database.connect() as other, other.begin():
@@ -185,11 +185,11 @@ def test_a_request_does_not_wait_for_its_note_nor_fail_with_it(
         assert call(app, key.text).status_code == 200
     assert one_value(database, "SELECT last_used_at FROM api_key") is None
     execute(
-        database,
+        owners,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
     )
     execute(
-        database,
+        owners,
         "CREATE TRIGGER refuse BEFORE UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION refuse()",
     )
     assert call(app, key.text).status_code == 200
@@ -207,7 +207,7 @@ def log_defaults() -> Iterator[None]:
 def test_keys_stay_out_of_the_logs_whatever_becomes_of_them(
     app: Any,
     settings: Settings,
-    database: Database,
+    owners: Database,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,7 +221,7 @@ def test_keys_stay_out_of_the_logs_whatever_becomes_of_them(
     sent += [cut(key.text), mistyped(key.text)]
     for one in sent:
         call(app, one)
-    execute(database, "ALTER TABLE api_key RENAME TO elsewhere")
+    execute(owners, "ALTER TABLE api_key RENAME TO elsewhere")
     assert call(app, key.text).status_code == 500
     said = capsys.readouterr().out
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]

@@ -15,23 +15,23 @@ import pytest
 from api_kit import NOWHERE, Api, api_of, image, made
 from werkzeug.test import TestResponse
 
-from db.session import transaction
+from db.session import Database, transaction
 from db.settings import Settings, load_settings
 from db.webhooks.events import give_out
 from web.app import create_app
-from web.services import EXTENSION
 
 PHOTO = image()
+HOOK = "https://example.com/hook"
 NOT_FOUND = {
     "delivery_not_found",
-    "face_not_found",
-    "webhook_not_found",
     "export_not_found",
+    "face_not_found",
     "gallery_not_found",
     "job_not_found",
     "key_not_found",
     "subject_not_found",
     "upload_not_found",
+    "webhook_not_found",
 }
 
 
@@ -43,8 +43,8 @@ class Things:
     ids: dict[str, str]
 
     @classmethod
-    def of(cls, api: Api) -> "Things":
-        """Makes them."""
+    def of(cls, api: Api, database: Database) -> "Things":
+        """Makes them; in the database what no request makes."""
         gallery = api.gallery("people")
         job = made(api.post("/v1/jobs", json={"kind": "detect"}))
         assert api.send(f"/v1/jobs/{job}/photos", [("a.jpg", PHOTO)]).json["accepted"] == 1
@@ -55,6 +55,7 @@ class Things:
         ids = {
             "gallery_id": gallery,
             "subject_id": api.subject(gallery, "Ada"),
+            **_told(api, database),
             "job_id": job,
             "source_id": accepted_id(source),
             "export_id": accepted_id(export),
@@ -62,15 +63,24 @@ class Things:
             "archive_id": _upload(api, "archive"),
             "manifest_id": _upload(api, "manifest"),
             "key_id": made(api.post("/v1/keys", json={"name": "a", "scopes": ["read"]})),
-            "webhook_id": _webhook(api),
             # Nobody has a face: the photo was not searched.
             "face_id": "1",
         }
-        ids["delivery_id"] = _delivery(api, ids["webhook_id"])
         return cls(api=api, ids=ids)
 
     def __getattr__(self, name: str) -> str:
         return self.ids[f"{name}_id"]
+
+
+def _told(api: Api, database: Database) -> dict[str, str]:
+    """A webhook, an event for it, and the event's delivery."""
+    webhook = made(api.post("/v1/webhooks", json={"url": HOOK, "events": ["job.completed"]}))
+    tested = api.post(f"/v1/webhooks/{webhook}/test")
+    assert tested.status_code == 202, tested.text
+    with transaction(database) as session:
+        give_out(session)
+    (delivery,) = api.get("/v1/deliveries").json["deliveries"]
+    return {"webhook_id": webhook, "event_id": delivery["event"], "delivery_id": delivery["id"]}
 
 
 def accepted_id(answer: TestResponse) -> str:
@@ -86,21 +96,6 @@ def _own_folder(api: Api) -> str:
     )
     place = refusal.json["detail"].split("s3://facebatch/")[1].split(",")[0]
     return f"{place}a/"
-
-
-def _webhook(api: Api) -> str:
-    wanted = {"url": "https://app.example.com/", "events": ["job.completed"]}
-    return made(api.post("/v1/webhooks", json=wanted))
-
-
-def _delivery(api: Api, webhook: str) -> str:
-    """A test event's, as the courier makes it."""
-    assert api.post(f"/v1/webhooks/{webhook}/test").status_code == 202
-    services = api.client.application.extensions[EXTENSION]
-    with transaction(services.directory) as session:
-        give_out(session)
-    (found,) = api.get("/v1/deliveries").json["deliveries"]
-    return str(found["id"])
 
 
 def _upload(api: Api, kind: str) -> str:
@@ -153,19 +148,19 @@ PATHS: dict[str, Call] = {
     },
     "GET /v1/jobs/{job_id}/sources": nothing,
     "POST /v1/jobs/{job_id}/rematch": lambda mine: {"json": {"gallery": mine.gallery}},
-    "GET /v1/keys/{key_id}": nothing,
-    "DELETE /v1/keys/{key_id}": nothing,
-    "POST /v1/keys/{key_id}/rotate": body(overlap_s=3600),
-    "POST /v1/jobs/{job_id}/search": lambda mine: {"json": {"subject": mine.subject}},
-    "GET /v1/jobs/{job_id}/faces/{face_id}/crop": nothing,
     "GET /v1/webhooks/{webhook_id}": nothing,
-    "PATCH /v1/webhooks/{webhook_id}": body(enabled=True),
+    "PATCH /v1/webhooks/{webhook_id}": body(events=["job.failed"]),
     "DELETE /v1/webhooks/{webhook_id}": nothing,
-    "POST /v1/webhooks/{webhook_id}/rotate": body(overlap_s=60),
+    "POST /v1/webhooks/{webhook_id}/rotate": body(overlap_s=1),
     "POST /v1/webhooks/{webhook_id}/test": nothing,
     "POST /v1/webhooks/{webhook_id}/replay": body(since="2026-01-01T00:00:00Z"),
     "GET /v1/deliveries/{delivery_id}": nothing,
     "POST /v1/deliveries/{delivery_id}/replay": nothing,
+    "GET /v1/keys/{key_id}": nothing,
+    "DELETE /v1/keys/{key_id}": nothing,
+    "POST /v1/jobs/{job_id}/search": lambda mine: {"json": {"subject": mine.subject}},
+    "GET /v1/jobs/{job_id}/faces/{face_id}/crop": nothing,
+    "POST /v1/keys/{key_id}/rotate": body(overlap_s=1),
 }
 UNREADY = {
     "POST /v1/jobs/{job_id}/rematch",
@@ -189,6 +184,14 @@ def uploaded(upload: str) -> dict[str, Any]:
 
 Naming = Callable[[Things, Things], tuple[str, dict[str, Any]]]
 """A path of mine, and what names something that is theirs."""
+
+
+WATCHED = ["match.found"]
+
+
+def watching(whose: Things) -> dict[str, Any]:
+    """A webhook that is told of a subject."""
+    return {"url": HOOK, "events": WATCHED, "subjects": [whose.subject]}
 
 
 def enrolling(mine: Things) -> str:
@@ -239,6 +242,15 @@ NAMED: dict[str, dict[str, Naming]] = {
             job("detect", sources=[{"kind": "manifest", "upload": their.manifest}]),
         ),
     },
+    "POST /v1/webhooks": {
+        "subjects": lambda _, their: ("/v1/webhooks", {"json": watching(their)}),
+    },
+    "PATCH /v1/webhooks/{webhook_id}": {
+        "subjects": lambda mine, their: (
+            f"/v1/webhooks/{mine.webhook}",
+            {"method": "PATCH", "json": {"subjects": [their.subject], "events": WATCHED}},
+        ),
+    },
     "POST /v1/jobs/{job_id}/photos": {
         "upload": lambda mine, their: (f"/v1/jobs/{mine.job}/photos", uploaded(their.upload)),
         "subject": lambda mine, their: (
@@ -278,18 +290,6 @@ NAMED: dict[str, dict[str, Naming]] = {
             {"data": {"image": (io.BytesIO(PHOTO), "a.jpg"), "subject": their.subject}},
         ),
     },
-    "POST /v1/webhooks": {
-        "subjects": lambda _, their: (
-            "/v1/webhooks",
-            {
-                "json": {
-                    "url": "https://app.example.com/",
-                    "events": ["match.found"],
-                    "subjects": [their.subject],
-                }
-            },
-        ),
-    },
     "POST /v1/jobs/{job_id}/rematch": {
         "gallery": lambda mine, their: (
             f"/v1/jobs/{mine.job}/rematch",
@@ -303,6 +303,10 @@ LISTS = {
     "GET /v1/jobs",
     "GET /v1/keys",
     "GET /v1/webhooks",
+}
+# Lists of what hangs on something: on something of others' there hangs nothing.
+SOUGHT = {
+    "GET /v1/deliveries": {"webhook": "webhook_id", "job": "job_id", "event": "event_id"},
 }
 
 
@@ -335,7 +339,11 @@ def _schemas(found: Any, spec: dict[str, Any], seen: set[str]) -> Iterator[dict[
 
 def _takes_ids(operation: dict[str, Any], spec: dict[str, Any]) -> bool:
     queried = [one for one in operation.get("parameters", []) if one.get("in") == "query"]
-    taken = [queried, operation.get("requestBody", {})]
+    return _is_id([queried, operation.get("requestBody", {})], spec)
+
+
+def _is_id(taken: Any, spec: dict[str, Any]) -> bool:
+    """Whether an id is among what is taken here."""
     return any(one.get("format") == "uuid" for one in _schemas(taken, spec, set()))
 
 
@@ -345,7 +353,11 @@ def test_every_route_with_an_id_in_its_path_has_a_recipe(spec: dict[str, Any]) -
 
 def test_every_route_that_takes_an_id_has_a_recipe(spec: dict[str, Any]) -> None:
     found = {name for name, one in operations(spec).items() if _takes_ids(one, spec)}
-    assert found == set(NAMED)
+    assert found == set(NAMED) | set(SOUGHT)
+    for name, sought in SOUGHT.items():
+        parameters = operations(spec)[name]["parameters"]
+        named = {one["name"] for one in parameters if _is_id(one, spec)}
+        assert named == set(sought)
 
 
 def test_every_list_is_looked_at(spec: dict[str, Any]) -> None:
@@ -359,15 +371,15 @@ def test_every_list_is_looked_at(spec: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def theirs(settings: Settings) -> Things:
+def theirs(settings: Settings, database: Database) -> Things:
     """The other tenant's things."""
-    return Things.of(api_of(settings, "acme"))
+    return Things.of(api_of(settings, "acme"), database)
 
 
 @pytest.fixture
-def mine(settings: Settings, theirs: Things) -> Things:
+def mine(settings: Settings, database: Database, theirs: Things) -> Things:
     """Who should not get at them has things of the same names."""
-    return Things.of(api_of(settings, "brand"))
+    return Things.of(api_of(settings, "brand"), database)
 
 
 def asked(api: Api, operation: str, ids: dict[str, str], sent: dict[str, Any]) -> TestResponse:
@@ -408,7 +420,7 @@ def test_ids_of_others_in_a_request_are_as_good_as_none(
     answers = []
     for whose in (theirs, nobodys):
         path, sent = name(mine, whose)
-        answers.append(not_found(mine.api.post(path, **sent)))
+        answers.append(not_found(mine.api.client.open(path, **{"method": "POST"} | sent)))
     assert answers[0] == answers[1]
     left = [one for one in mine.api.get("/v1/jobs").json["jobs"] if one["kind"] != "enrol"]
     assert [one["id"] for one in left] == [one["id"] for one in before]
@@ -419,7 +431,7 @@ def test_ids_of_others_in_a_request_are_as_good_as_none(
 )
 def test_the_same_ids_are_good_for_their_owner(mine: Things, operation: str, what: str) -> None:
     path, sent = NAMED[operation][what](mine, mine)
-    assert mine.api.post(path, **sent).status_code != 404
+    assert mine.api.client.open(path, **{"method": "POST"} | sent).status_code != 404
 
 
 @pytest.mark.parametrize("operation", sorted(LISTS))
@@ -431,6 +443,21 @@ def test_lists_are_of_ones_own_things(mine: Things, theirs: Things, operation: s
     for cursor in theirs.ids.values():
         page = mine.api.get(path, query_string={"cursor": cursor})
         assert not any(one in own.text + page.text for one in theirs.ids.values())
+
+
+@pytest.mark.parametrize(
+    ("operation", "what"), [(name, what) for name, sought in SOUGHT.items() for what in sought]
+)
+def test_nothing_hangs_on_what_is_others(
+    mine: Things, theirs: Things, operation: str, what: str
+) -> None:
+    path, name = operation.removeprefix("GET "), SOUGHT[operation][what]
+    answers = [
+        mine.api.get(path, query_string={what: value}) for value in (theirs.ids[name], NOWHERE)
+    ]
+    assert answers[0].status_code == 200
+    assert answers[0].json == answers[1].json
+    assert not any(value in answers[0].text for value in theirs.ids.values())
 
 
 def test_names_of_others_are_free_and_find_nothing(settings: Settings, theirs: Things) -> None:
