@@ -9,8 +9,8 @@ from ledger_kit import Kit, item, photo_of
 from sqlalchemy import Table, select, text
 
 from db import erase
-from db.crops.asking import WantedCrop, ask_for_crop
 from db.api_keys import NewKey, create_key
+from db.crops.asking import WantedCrop, ask_for_crop
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
 from db.extracting import begin_extracting
