@@ -38,6 +38,12 @@ WITH_A_BODY = {
 }
 POSTED = {409: "idempotency_key_in_flight"}
 CONDITIONAL = {412: "precondition_failed"}
+NOWHERE = {
+    "POST /v1/uploads",
+    "POST /v1/webhooks/{webhook_id}/test",
+    "POST /v1/webhooks/{webhook_id}/replay",
+}
+"""They make what has no place of its own."""
 RETRIED = {409, 429, 503}
 """Statuses that may come with `Retry-After`."""
 
@@ -58,7 +64,7 @@ def complete(spec: Spec) -> None:
                 {"$ref": "#/components/parameters/IdempotencyKey"}
             )
         _add_problems(method, operation)
-        _add_headers(operation)
+        _add_headers(name, operation)
         _add_examples(name, operation)
 
 
@@ -86,18 +92,21 @@ def _add_problems(method: str, operation: Spec) -> None:
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _add_headers(operation: Spec) -> None:
+def _add_headers(name: str, operation: Spec) -> None:
+    parameters = {one.get("name") for one in operation.get("parameters", [])}
     for status, response in operation["responses"].items():
         if "$ref" in response:
             continue
         headers = response.setdefault("headers", {})
-        names = ["X-Request-ID"]
-        if status in {"201", "202"}:
-            names.append("Location")
-        if status == "202":
-            names.append("Retry-After")
-        for name in names:
-            headers.setdefault(name, {"$ref": f"#/components/headers/{name}"})
+        named = [request_ids.HEADER]
+        if status in {"201", "202"} and name not in NOWHERE:
+            named.append("Location")
+        if status == "202" and name not in NOWHERE:
+            named.append("Retry-After")
+        if "If-None-Match" in parameters and status in {"200", "304"}:
+            named.append("ETag")
+        for one in named:
+            headers.setdefault(one, {"$ref": f"#/components/headers/{one}"})
 
 
 def _add_examples(name: str, operation: Spec) -> None:

@@ -1,5 +1,6 @@
 """Bodies that are made to mislead, to fill the memory or to exhaust the stack."""
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -220,10 +221,7 @@ def test_every_route_that_takes_json_is_below(api: Api) -> None:
         for path, methods in spec.items()
         if "application/json" in methods.get("post", {}).get("requestBody", {}).get("content", {})
     }
-    ids = {"{gallery_id}", "{subject_id}", "{job_id}", "{key_id}", "{webhook_id}"}
-    for one in ids:
-        taking = {path.replace(one, NOWHERE) for path in taking}
-    assert taking == set(JSON_ROUTES)
+    assert {re.sub(r"\{\w+\}", NOWHERE, path) for path in taking} == set(JSON_ROUTES)
 
 
 @pytest.mark.parametrize("depth", [33, 200, 500, 900, 950, 970, 980, 990, 1000, 10_000, 300_000])

@@ -11,7 +11,7 @@ from db.webhooks import endpoints, log
 from db.webhooks.endpoints import EndpointChange, NewEndpoint
 from db.webhooks.log import WantedDeliveries
 from db.webhooks.secrets import shown
-from web.answers import answer
+from web.answers import POLL_AFTER_S, answer
 from web.claims import kept
 from web.openapi import WEBHOOKS, problems
 from web.paging import cursors, page_of
@@ -224,7 +224,13 @@ def replay_delivery(path: DeliveryPath) -> Response:
 
     def work(session: Session) -> Response:
         again = log.replay(session, here.tenant_id, path.delivery_id)
-        return kept(session, answer(DeliveryOut.of(again), HTTPStatus.ACCEPTED))
+        response = answer(
+            DeliveryOut.of(again),
+            HTTPStatus.ACCEPTED,
+            Location=url_for("webhooks.read_delivery", delivery_id=again.id),
+            Retry_After=str(POLL_AFTER_S),
+        )
+        return kept(session, response)
 
     return retried(here.database, work)
 
