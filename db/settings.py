@@ -109,6 +109,15 @@ class Settings(ApiSettings):
         description="Photos that wait in Redis or run, at the most, over all workers, in full "
         "chunks.",
     )
+    search_memory_mb: int = Field(
+        default=256,
+        ge=0,
+        le=1_000_000,
+        alias="FACEBATCH_SEARCH_MEMORY_MB",
+        description="Megabytes in each worker process for large galleries, which are searched "
+        "there: a million templates of 128 dimensions take 540. The database searches those that "
+        "find no room. 0: all of them.",
+    )
     lease_s: float = Field(
         default=45.0,
         ge=1,

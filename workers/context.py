@@ -7,6 +7,7 @@ import structlog
 
 from db.session import Database, Role, make_database
 from db.settings import Settings
+from db.snapshots.searching import Searcher
 from db.storage import ObjectStore
 from pipeline.errors import FaceBatchError
 from pipeline.loader import load_engine
@@ -15,6 +16,7 @@ from workers.board import Board, Slot
 from workers.memory import return_free_memory, return_large_blocks
 
 log = structlog.get_logger()
+BYTES_OF_MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class WorkerContext:
     store: ObjectStore
     slot: Slot = field(default_factory=lambda: Board(processes=1).slot(0))
     """Where the process says what it holds; one of its own where nobody else looks."""
+    searcher: Searcher = field(init=False)
+    """Searches galleries, the large ones in this process's memory."""
 
     @classmethod
     def from_settings(cls, settings: Settings, slot: Slot | None = None) -> Self:
@@ -33,15 +37,26 @@ class WorkerContext:
         return_large_blocks()
         _load_default_engine(settings)
         return_free_memory()
+        # One thread computes, one fetches; the others are for a reconnect, and for galleries that
+        # are read into memory.
+        database = make_database(
+            settings.database or "", role=Role.SYSTEM, pool_size=2, max_overflow=2
+        )
         return cls(
             slot=slot or Board(processes=1).slot(0),
             settings=settings,
-            # One thread computes, one fetches; the third is for the moment of a reconnect.
-            database=make_database(
-                settings.database or "", role=Role.SYSTEM, pool_size=2, max_overflow=1
-            ),
+            database=database,
             store=ObjectStore.from_settings(settings),
         )
+
+    def __post_init__(self) -> None:
+        searcher = Searcher(self.database, max_bytes=self.settings.search_memory_mb * BYTES_OF_MB)
+        object.__setattr__(self, "searcher", searcher)
+
+    def close(self) -> None:
+        """Lets go of what it has; nothing is to be done with it any more."""
+        self.searcher.close()
+        self.database.dispose()
 
 
 def _load_default_engine(settings: Settings) -> None:

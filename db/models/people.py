@@ -79,7 +79,7 @@ class Template(Base):
         belongs_to("gallery", "gallery_id", "CASCADE"),
         belongs_to("subject", "subject_id", "CASCADE"),
         belongs_to("embedding", "embedding_id", "CASCADE"),
-        Index(None, "gallery_id"),
+        Index("ix_template_gallery_id_written_by", "gallery_id", "written_by"),
         Index(None, "embedding_id"),
     )
 
@@ -90,4 +90,8 @@ class Template(Base):
     embedding_id: Mapped[int | None]
     """None where the template was imported: there is no photo of it."""
     vector: Mapped[list[float]] = mapped_column(Vector())
+    written_by: Mapped[int] = mapped_column(
+        server_default=text("pg_current_xact_id()::text::bigint")
+    )
+    """The transaction that wrote it: see `db.snapshots.reading`. A change writes it anew."""
     created_at: Mapped[Created]

@@ -142,7 +142,7 @@ class BackgroundWorker:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._context.database.dispose()
+        self._context.close()
 
     def _work(self) -> None:
         while not self._stop.wait(0.02):

@@ -14,6 +14,7 @@ from db.session import transaction
 from db.states import ItemState, JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 from pipeline.faces import Box, Face, PhotoFaces
+from pipeline.nearest import Floats
 from workers.context import WorkerContext
 from workers.stages.extract import Extracted, Failure, PhotoId, extract
 from workers.stages.lease import Lease
@@ -28,7 +29,7 @@ def compute(context: WorkerContext, claims: Sequence[Claim], lease: Lease) -> li
         for claim, one in ((claim, extracted.get(claim.item_id)) for claim in claims)
         if one is not None
     ]
-    return _with_candidates(context, outcomes)
+    return _with_candidates(context, outcomes, lease)
 
 
 def _extracted(
@@ -126,7 +127,9 @@ def _area_px(box: Box) -> int:
     return (box.right - box.left) * (box.bottom - box.top)
 
 
-def _with_candidates(context: WorkerContext, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def _with_candidates(
+    context: WorkerContext, outcomes: Sequence[Outcome], lease: Lease
+) -> list[Outcome]:
     """Adds the nearest subjects of every face that counts: one search for all items of a job."""
     by_search: dict[tuple[uuid.UUID, uuid.UUID | None], list[int]] = defaultdict(list)
     for n, outcome in enumerate(outcomes):
@@ -136,7 +139,7 @@ def _with_candidates(context: WorkerContext, outcomes: Sequence[Outcome]) -> lis
     searched = list(outcomes)
     for positions in by_search.values():
         group = [outcomes[n] for n in positions]
-        near = iter(_search(context, group))
+        near = iter(_search(context, group, lease))
         for n, outcome in zip(positions, group, strict=True):
             faces, seen = outcome.faces.faces if outcome.faces else (), _seen(outcome)
             candidates = [tuple(next(near)) if face in seen else () for face in range(len(faces))]
@@ -149,23 +152,62 @@ def _seen(outcome: Outcome) -> list[int]:
     return outcome.claim.limits.passing(outcome.faces.faces) if outcome.faces else []
 
 
-def _search(context: WorkerContext, outcomes: Sequence[Outcome]) -> list[list[Near]]:
+def _search(context: WorkerContext, outcomes: Sequence[Outcome], lease: Lease) -> list[list[Near]]:
     """The nearest subjects of all faces that count of the outcomes, which share one job."""
     claim = outcomes[0].claim
     probes = [one.faces.faces[n].embedding for one in outcomes if one.faces for n in _seen(one)]
     if claim.gallery_id is None or not probes:
         return [[] for _ in probes]
-    gallery_ids = (claim.gallery_id, *claim.further_gallery_ids)
+    if claim.kind is JobKind.VERIFY:
+        return _verified(context, claim, claim.gallery_id, probes)
+    tenant_id, gallery_ids = claim.tenant_id, (claim.gallery_id, *claim.further_gallery_ids)
+    _await_galleries(context, claim, gallery_ids, len(probes), lease)
+    found: list[list[Near]] = []
+    for some in context.searcher.portions(tenant_id, gallery_ids, probes):
+
+        def search(some: Sequence[Floats] = some) -> list[list[Near]]:
+            with transaction(context.database) as session:
+                return context.searcher.nearest(
+                    session, tenant_id, gallery_ids, some, top_k=claim.top_k
+                )
+
+        found += retrying(search, for_s=context.settings.lease_s)
+        lease.rest()
+    return found
+
+
+def _await_galleries(
+    context: WorkerContext,
+    claim: Claim,
+    gallery_ids: Sequence[uuid.UUID],
+    probes: int,
+    lease: Lease,
+) -> None:
+    """Waits until large galleries are in memory, where that is sooner than to search without."""
+
+    def prepare() -> bool:
+        return context.searcher.prepare(
+            claim.tenant_id, gallery_ids, probes=probes, wait_s=context.settings.lease_s / 8
+        )
+
+    while not retrying(prepare, for_s=context.settings.lease_s) and not context.slot.stopping:
+        lease.rest()
+
+
+def _verified(
+    context: WorkerContext, claim: Claim, gallery_id: uuid.UUID, probes: Sequence[Floats]
+) -> list[list[Near]]:
+    """How near the probes are to the one subject in question."""
 
     def search() -> list[list[Near]]:
         with transaction(context.database) as session:
             return nearest(
                 session,
                 claim.tenant_id,
-                gallery_ids,
+                [gallery_id],
                 probes,
                 top_k=claim.top_k,
-                subject_id=claim.subject_id if claim.kind is JobKind.VERIFY else None,
+                subject_id=claim.subject_id,
             )
 
     return retrying(search, for_s=context.settings.lease_s)
