@@ -65,7 +65,7 @@ class Keeper:
         with self._changed:
             return self._changed.wait_for(lambda: self._under_way.isdisjoint(keys), timeout=wait_s)
 
-    def sweep(self, *, older_than_s: float = SWEEP_S) -> None:
+    def sweep(self, *, older_than_s: float) -> None:
         """Wipes out what is gone from the tables, where nobody has looked for so long."""
         self._shelf.drop_idle()
         for key in self._shelf.unswept(older_than_s):
@@ -102,7 +102,7 @@ class Keeper:
             try:
                 if key is not None:
                     self._bring(key)
-                self.sweep()
+                self.sweep(older_than_s=SWEEP_S)
             except Exception:
                 # The border of a thread. Without the shelf the database searches.
                 log.exception("shelf_cleared")

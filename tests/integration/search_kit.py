@@ -1,4 +1,4 @@
-"""What tests of searching share: galleries whose people look alike, and a searcher of the test's."""
+"""What tests of searching share: galleries of people who look alike, and a searcher."""
 
 import uuid
 from collections.abc import Sequence
@@ -36,7 +36,6 @@ def enrol(
     session: Session, kit: Kit, gallery: str, vectors: np.ndarray, *, each: int = 1
 ) -> uuid.UUID:
     """Makes people of the vectors, `each` of so many templates; returns the gallery's id."""
-    names = tuple(f"{uuid.uuid4()}-{n // each}" for n in range(len(vectors)))
     mark = uuid.uuid4()
     names = tuple(f"{mark}-{n // each}" for n in range(len(vectors)))
     found = NamedEmbeddings(names=names, vectors=vectors)
@@ -59,6 +58,17 @@ class Searching:
     def in_memory(self, *gallery_ids: uuid.UUID) -> set[uuid.UUID]:
         keys = [(self.kit.tenant_id, one) for one in gallery_ids]
         return {held.gallery_id for held in self.searcher.shelf.held(keys)}
+
+    def templates(self, gallery_id: uuid.UUID) -> int:
+        """How many of the gallery's templates are in memory."""
+        rows = self.searcher.shelf.rows((self.kit.tenant_id, gallery_id))
+        return len(rows) if rows is not None else 0
+
+    def remembers(self, gallery_id: uuid.UUID, vector: np.ndarray) -> bool:
+        """Whether the vector is in memory."""
+        rows = self.searcher.shelf.rows((self.kit.tenant_id, gallery_id))
+        blocks = rows._blocks if rows is not None else []
+        return any((one.vectors[: one.filled] == vector).all(axis=1).any() for one in blocks)
 
     def asked(
         self, gallery_ids: Sequence[uuid.UUID], probes: np.ndarray, *, top_k: int
