@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import GalleryExistsError, GalleryNotFoundError
 from db.ids import new_id
-from db.models import Gallery, Model, Subject, Template
+from db.models import Gallery, Model, SubjectTally, Template
 from db.tenants import ensure_model
 from db.views import GalleryView
 from pipeline.specs import EngineSpec
@@ -107,11 +107,15 @@ def list_galleries(
 
 
 def _galleries(tenant_id: int) -> Select[*tuple[Any, ...]]:
-    subjects, templates = (
-        select(func.count())
-        .where(one.tenant_id == tenant_id, one.gallery_id == Gallery.id)
+    subjects = (
+        select(func.coalesce(func.sum(SubjectTally.change), 0).cast(BigInteger))
+        .where(SubjectTally.tenant_id == tenant_id, SubjectTally.gallery_id == Gallery.id)
         .scalar_subquery()
-        for one in (Subject, Template)
+    )
+    templates = (
+        select(func.count())
+        .where(Template.tenant_id == tenant_id, Template.gallery_id == Gallery.id)
+        .scalar_subquery()
     )
     return (
         select(

@@ -14,7 +14,8 @@ from db.ids import new_id
 from db.models import Item, Job, JobGallery, Model, Source
 from db.progress import finish_if_complete
 from db.states import ItemState, JobKind, JobPriority, SourceState
-from db.subjects import count_subjects, require_subjects
+from db.subjects import require_subjects
+from db.tallies import count_subjects
 from db.tenants import ensure_model
 from db.views import JobView, NewJob
 from db.webhooks.endpoints import require_signable
@@ -140,7 +141,7 @@ def threshold_of(session: Session, tenant_id: int, new: NewJob, spec: EngineSpec
     subjects = None
     if new.kind is JobKind.IDENTIFY and new.gallery_id is not None:
         galleries = (new.gallery_id, *new.further_gallery_ids)
-        subjects = sum(count_subjects(session, tenant_id, one) for one in galleries)
+        subjects = count_subjects(session, tenant_id, galleries)
     return decided(spec, new.threshold, subjects=subjects)
 
 

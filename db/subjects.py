@@ -126,14 +126,6 @@ def rename_subject(
     return get_subject(session, tenant_id, gallery_id, subject_id)
 
 
-def count_subjects(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:
-    """How many subjects the gallery has."""
-    query = select(func.count()).where(
-        Subject.tenant_id == tenant_id, Subject.gallery_id == gallery_id
-    )
-    return session.scalars(query).one()
-
-
 def _found(session: Session, query: Select[*tuple[Any, ...]], otherwise: str) -> SubjectView:
     row = session.execute(query).one_or_none()
     if row is None:

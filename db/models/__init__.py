@@ -6,7 +6,7 @@ from db.models.base import Base
 from db.models.crops import Crop
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
-from db.models.people import Gallery, Model, Subject, Template, Tenant
+from db.models.people import Gallery, Model, Subject, SubjectTally, Template, Tenant
 from db.models.photos import (
     Archive,
     ArchiveCopy,
@@ -51,6 +51,7 @@ __all__ = [
     "Photo",
     "Source",
     "Subject",
+    "SubjectTally",
     "Template",
     "Tenant",
     "Upload",

@@ -67,6 +67,21 @@ class Subject(Base):
     created_at: Mapped[Created]
 
 
+class SubjectTally(Base):
+    """By how many a statement has changed the number of a gallery's subjects: see `db.tallies`.
+
+    No foreign key leads to the gallery: who deletes a subject would have to wait for its lock.
+    """
+
+    __tablename__ = "subject_tally"
+    __table_args__ = (Index(None, "gallery_id"),)
+
+    id: Mapped[BigId]
+    tenant_id: Mapped[TenantId]
+    gallery_id: Mapped[uuid.UUID]
+    change: Mapped[int]
+
+
 class Template(Base):
     """An embedding enrolled for a subject: that of a photo's face, or one that was imported.
 

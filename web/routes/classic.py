@@ -14,7 +14,7 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from db import galleries, subjects
+from db import galleries, subjects, tallies
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.exports.lines import seen_face
 from db.galleries import CLASSIC_GALLERY
@@ -102,7 +102,7 @@ def read_stats() -> Response:
     here = services()
     gallery_id, spec = _gallery(here)
     with transaction(here.database) as session:
-        total = subjects.count_subjects(session, here.tenant_id, gallery_id)
+        total = tallies.count_subjects(session, here.tenant_id, [gallery_id])
     return jsonify(
         total_users=total,
         threshold=here.settings.classic_threshold,
