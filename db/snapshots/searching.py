@@ -34,11 +34,15 @@ DEEPEST = 4096
 """A probe for which so many are not enough is left to the database."""
 NEWS = 200
 """Templates that are read into memory when there are so many that are not in it."""
+MOST_NEWER = 1000
+"""With so many of them a gallery is searched by the database alone, until they are read."""
 NEWS_AGE_S = 2.0
 """They are not read more often than that."""
 PORTION, PORTION_OF_DATABASE = 64, 8
 """Probes that are searched at once, in memory and without it: a few seconds of work at most."""
 
+# What is newer comes in the order of its index: else the server would guess that a third of the
+# table is, and read that from its beginning until it has found enough.
 _SEARCH = text("""
     WITH probe AS MATERIALIZED (
         SELECT n, vector
@@ -50,11 +54,15 @@ _SEARCH = text("""
         WHERE t.tenant_id = :tenant_id
           AND t.gallery_id = ANY(CAST(CAST(:gallery_ids AS text[]) AS uuid[]))
     ), newer AS MATERIALIZED (
-        SELECT t.subject_id, t.vector
+        SELECT latest.subject_id, latest.vector
         FROM unnest(CAST(CAST(:gallery_ids AS text[]) AS uuid[]), CAST(:horizons AS bigint[]))
              AS held (gallery_id, horizon)
-        JOIN template t ON t.gallery_id = held.gallery_id AND t.written_by >= held.horizon
-        WHERE t.tenant_id = :tenant_id AND NOT t.id = ANY(CAST(:known AS bigint[]))
+        CROSS JOIN LATERAL (
+            SELECT t.subject_id, t.vector FROM template t
+            WHERE t.tenant_id = :tenant_id AND t.gallery_id = held.gallery_id
+              AND t.written_by >= held.horizon AND NOT t.id = ANY(CAST(:known AS bigint[]))
+            ORDER BY t.written_by LIMIT :most_newer
+        ) AS latest
     ), near AS (
         SELECT n, subject_id, nominated.vector <-> probe.vector AS distance
         FROM nominated JOIN probe USING (n)
@@ -86,7 +94,7 @@ _NEWER = text("""
             SELECT FROM template t
             WHERE t.tenant_id = :tenant_id AND t.gallery_id = held.gallery_id
               AND t.written_by >= held.horizon
-            LIMIT :most
+            ORDER BY t.written_by LIMIT :most
         ) AS counted
     ) AS newer
     FROM unnest(CAST(CAST(:gallery_ids AS text[]) AS uuid[]), CAST(:horizons AS bigint[]))
@@ -169,6 +177,8 @@ class Searcher:
             if not nominated.held:
                 break
             near = self._decided(session, tenant_id, nominated, some, top_k=top_k)
+            if near is None:
+                break
             certain = {n: one for n, one in zip(left, near, strict=True) if one is not None}
             in_memory = {one.gallery_id for one in nominated.held}
             others = [one for one in gallery_ids if one not in in_memory]
@@ -187,13 +197,18 @@ class Searcher:
         probes: Sequence[Floats],
         *,
         top_k: int,
-    ) -> list[list[Near] | None]:
-        """For each probe its nearest subjects; None where there may be others."""
+    ) -> list[list[Near] | None] | None:
+        """For each probe its nearest subjects; None where there may be others.
+
+        None as a whole where there is so much that is not in memory that it was not looked through.
+        """
         ranked = _ranked(session, tenant_id, nominated, probes, top_k=top_k)
         if ranked.there < sum(len(one.ids) for one in nominated.nominees):
             self._forget_gone(session, tenant_id, nominated)
         if ranked.newer >= NEWS:
             self._ask_for_news(tenant_id, nominated.held)
+        if ranked.newer >= MOST_NEWER:
+            return None
         return [
             near if _is_certain(near, top_k, nominees.beyond) else None
             for near, nominees in zip(ranked.near, nominated.nominees, strict=True)
@@ -259,6 +274,7 @@ def _ranked(
             "gallery_ids": _texts(one.gallery_id for one in nominated.held),
             "horizons": _array(one.horizon for one in nominated.held),
             "known": _array(one for held in nominated.held for one in held.known),
+            "most_newer": MOST_NEWER,
             "top_k": top_k,
         },
     ).all()

@@ -300,6 +300,22 @@ def test_what_is_new_is_read_when_it_is_much(
     assert memory.templates(gallery_id) == LARGE + 2 * searching.NEWS
 
 
+def test_those_who_are_new_are_all_looked_at_however_many_they_are(
+    kit: Kit, memory: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is read meanwhile.
+    monkeypatch.setattr(searching, "NEWS_AGE_S", 1000.0)
+    crowd = Crowd(19)
+    gallery_id = gallery(kit, crowd, "growing")
+    memory.read(gallery_id)
+    for _ in range(2):
+        gallery(kit, crowd, "growing", templates=searching.MOST_NEWER * 3 // 4)
+        probes = crowd.vectors(5)
+        found = memory.asked([gallery_id], probes, top_k=60)
+        assert found == memory.by_database([gallery_id], probes, top_k=60)
+    assert memory.templates(gallery_id) == LARGE
+
+
 def test_what_an_open_transaction_holds_up_is_read_once(kit: Kit, memory: Searching) -> None:
     crowd = Crowd(14)
     gallery_id = gallery(kit, crowd, "growing")
