@@ -116,13 +116,17 @@ def delete_gallery(
     delete_unused_photos(session, tenant_id, photos)
 
 
-def delete_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
+def delete_job(
+    session: Session, tenant_id: int, job_id: uuid.UUID, *, cancelled: bool = False
+) -> None:
     """Deletes the job with its results and every photo that nothing else refers to.
 
-    A job that is under way is cancelled first. Templates that it enrolled stay, with their photos.
-    Raises `JobNotFoundError`.
+    A job that is under way is cancelled first, unless this very transaction has done so. Templates
+    that it enrolled stay, with their photos. Raises `JobNotFoundError`.
     """
     photos = _photos_of_jobs(session, [job_id])
+    if not cancelled:
+        cancel_job(session, tenant_id, job_id)
     _delete_job_rows(session, tenant_id, job_id)
     delete_unused_photos(session, tenant_id, photos)
 
@@ -326,6 +330,7 @@ def _delete_jobs_of(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> 
     for job_id in jobs:
         # One that somebody else has deleted meanwhile leaves nothing to do.
         with contextlib.suppress(JobNotFoundError):
+            cancel_job(session, tenant_id, job_id)
             _delete_job_rows(session, tenant_id, job_id)
     return photos
 
@@ -336,8 +341,7 @@ def _photos_of_jobs(session: Session, job_ids: Sequence[uuid.UUID]) -> set[uuid.
 
 
 def _delete_job_rows(session: Session, tenant_id: int, job_id: uuid.UUID) -> None:
-    """Cancels and deletes one job; raises `JobNotFoundError`."""
-    cancel_job(session, tenant_id, job_id)
+    """Deletes one job, which was cancelled or has ended."""
     drop_exports_of_job(session, job_id)
     session.execute(delete(Job).where(Job.tenant_id == tenant_id, Job.id == job_id))
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from db.roles import ensure_roles
 from db.session import Database, Role, make_database, transaction
 from db.settings import Settings, SettingsError, load_settings
+from db.snapshots.reading import rewrite_later_templates
 from db.storage import ObjectStore
 from db.tenants import LOCAL_TENANT, ensure_model, ensure_tenant
 from pipeline.errors import FaceBatchError
@@ -63,6 +64,7 @@ def prepare_database(database: Database) -> None:
         # Requests find them, and may make none.
         for spec in ENGINE_SPECS.values():
             ensure_model(session, spec)
+        rewrite_later_templates(session)
 
 
 def main() -> int:

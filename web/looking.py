@@ -128,7 +128,7 @@ def _taken(
         # What is raised in here would keep the job; so failures are told outside.
         seen = all(item.state is ItemState.DONE for item in items)
         found = [ask(session, items)] if seen else []
-        erase.delete_job(session, here.tenant_id, job_id)
+        erase.delete_job(session, here.tenant_id, job_id, cancelled=True)
         return items, found
 
 

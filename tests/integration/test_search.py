@@ -12,6 +12,7 @@ from ledger_kit import Kit
 from search_kit import DIMENSION, Crowd, Searching, enrol
 from sqlalchemy import text
 
+from db.prepare import prepare_database
 from db.search import nearest
 from db.session import transaction
 from db.snapshots import keeper, searching, shelf
@@ -234,6 +235,20 @@ def test_of_a_database_that_was_set_back_nothing_is_kept(kit: Kit, memory: Searc
     memory.searcher.shelf._places[key].horizon += 1_000_000
     memory.searcher.keeper.sweep(older_than_s=0)
     assert not memory.in_memory(gallery_id)
+
+
+def test_what_a_dump_has_brought_is_in_memory_all_the_same(kit: Kit, memory: Searching) -> None:
+    crowd = Crowd(20)
+    gallery_id = gallery(kit, crowd, "people")
+    with transaction(kit.database) as session:
+        session.execute(text("UPDATE template SET written_by = written_by + 1000000"))
+    prepare_database(kit.database)
+    memory.read(gallery_id)
+    (held,) = memory.searcher.shelf.held([(kit.tenant_id, gallery_id)])
+    assert not held.known
+    probes = crowd.vectors(5)
+    found = memory.asked([gallery_id], probes, top_k=5)
+    assert found == memory.by_database([gallery_id], probes, top_k=5)
 
 
 def test_a_gallery_that_finds_no_room_is_searched_all_the_same(kit: Kit) -> None:

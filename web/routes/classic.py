@@ -334,11 +334,10 @@ def _gallery(here: Services) -> tuple[uuid.UUID, EngineSpec]:
     With it comes its own engine, which is another one where the default has changed since.
     """
     with transaction(here.database) as session:
-        gallery_id = galleries.ensure_gallery(
+        gallery_id, engine = galleries.ensure_gallery_and_engine(
             session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
         )
-        name, _ = galleries.gallery_engine(session, here.tenant_id, gallery_id)
-        return gallery_id, engine_spec(name)
+        return gallery_id, engine_spec(engine)
 
 
 def _named(here: Services, gallery_id: uuid.UUID, name: str) -> list[SubjectView]:
