@@ -42,6 +42,8 @@ class Keeper:
         """Those that were asked for and are not done."""
         self._not_before: dict[Key, float] = {}
         """When galleries that are not on the shelf are tried again."""
+        self._left: set[Key] = set()
+        """Those that are left to the database though they are large."""
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -64,6 +66,11 @@ class Keeper:
         """Whether none of the galleries is being read; waits for that, so long at the most."""
         with self._changed:
             return self._changed.wait_for(lambda: self._under_way.isdisjoint(keys), timeout=wait_s)
+
+    def has_left(self, keys: Iterable[Key]) -> bool:
+        """Whether one of the galleries is large, as far as is known, and not on the shelf."""
+        with self._changed:
+            return not self._left.isdisjoint(keys)
 
     def sweep(self, *, older_than_s: float) -> None:
         """Wipes out what is gone from the tables, where nobody has looked for so long."""
@@ -114,7 +121,7 @@ class Keeper:
             if (rows := self._shelf.rows(key)) is None:
                 again_s = self._load(key)
             else:
-                self._catch_up(key, rows)
+                again_s = self._catch_up(key, rows)
         except UnavailableError as exc:
             log.warning("gallery_not_read", gallery_id=str(key[1]), code=exc.code)
             self._shelf.drop(key)
@@ -123,6 +130,9 @@ class Keeper:
             with self._changed:
                 later = {one: at for one, at in self._not_before.items() if at > now}
                 self._not_before = later | {key: now + again_s}
+                self._left = self._left.intersection(later) - {key}
+                if again_s == LEFT_AGAIN_S:
+                    self._left.add(key)
                 self._under_way.discard(key)
                 self._changed.notify_all()
 
@@ -146,8 +156,11 @@ class Keeper:
         log.info("gallery_read", gallery_id=str(key[1]), templates=read.templates)
         return 0.0
 
-    def _catch_up(self, key: Key, rows: Rows) -> None:
-        """Adds what has come since the gallery was read; lets it go where that is too much."""
+    def _catch_up(self, key: Key, rows: Rows) -> float:
+        """Adds what has come since the gallery was read; lets it go where that is too much.
+
+        Returns when to try it again.
+        """
         (held,) = self._shelf.held([key])
         room = self._shelf.room_bytes(key, rows.size_bytes) // row_bytes(rows.dimension)
         most = room - len(rows) + len(held.known) + 1
@@ -163,8 +176,9 @@ class Keeper:
             )
         if read.templates >= most or len(read.known) > MAX_KNOWN:
             self._shelf.drop(key)
-        else:
-            self._shelf.note(key, read)
+            return LEFT_AGAIN_S
+        self._shelf.note(key, read)
+        return 0.0
 
     def _sweep(self, key: Key) -> None:
         with transaction(self._database) as session:

@@ -39,7 +39,7 @@ MOST_NEWER = 1000
 NEWS_AGE_S = 2.0
 """They are not read more often than that."""
 PORTION, PORTION_OF_DATABASE = 64, 8
-"""Probes that are searched at once, in memory and without it: a few seconds of work at most."""
+"""Probes that are searched at once, and likewise where a large gallery is left to the database."""
 
 # What is newer comes in the order of its index: else the server would guess that a third of the
 # table is, and read that from its beginning until it has found enough.
@@ -151,8 +151,8 @@ class Searcher:
         self, tenant_id: int, gallery_ids: Sequence[uuid.UUID], probes: Sequence[Floats]
     ) -> Iterator[Sequence[Floats]]:
         """The probes, in pieces that do not take long each."""
-        in_memory = len(self.shelf.held(_keys(tenant_id, gallery_ids))) == len(gallery_ids)
-        size = PORTION if in_memory else PORTION_OF_DATABASE
+        left = not self.shelf.max_bytes or self.keeper.has_left(_keys(tenant_id, gallery_ids))
+        size = PORTION_OF_DATABASE if left else PORTION
         for start in range(0, len(probes), size):
             yield probes[start : start + size]
 

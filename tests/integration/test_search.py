@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from db.prepare import prepare_database
 from db.search import nearest
-from db.session import transaction
+from db.session import Database, transaction
 from db.snapshots import keeper, searching, shelf
 from db.snapshots.rows import row_bytes
 from db.snapshots.searching import Searcher
@@ -237,12 +237,14 @@ def test_of_a_database_that_was_set_back_nothing_is_kept(kit: Kit, memory: Searc
     assert not memory.in_memory(gallery_id)
 
 
-def test_what_a_dump_has_brought_is_in_memory_all_the_same(kit: Kit, memory: Searching) -> None:
+def test_what_a_dump_has_brought_is_in_memory_all_the_same(
+    kit: Kit, owners: Database, memory: Searching
+) -> None:
     crowd = Crowd(20)
     gallery_id = gallery(kit, crowd, "people")
     with transaction(kit.database) as session:
         session.execute(text("UPDATE template SET written_by = written_by + 1000000"))
-    prepare_database(kit.database)
+    prepare_database(owners)
     memory.read(gallery_id)
     (held,) = memory.searcher.shelf.held([(kit.tenant_id, gallery_id)])
     assert not held.known
@@ -258,6 +260,10 @@ def test_a_gallery_that_finds_no_room_is_searched_all_the_same(kit: Kit) -> None
         tight = searcher_of(kit, max_bytes=max_bytes)
         tight.read(gallery_id)
         assert not tight.in_memory(gallery_id)
+        # And no statement takes so long that the worker could be thought dead.
+        many = list(crowd.vectors(2 * searching.PORTION_OF_DATABASE))
+        portions = list(tight.searcher.portions(kit.tenant_id, [gallery_id], many))
+        assert [len(one) for one in portions] == 2 * [searching.PORTION_OF_DATABASE]
         probes = crowd.vectors(6)
         found = tight.asked([gallery_id], probes, top_k=4)
         assert found == tight.by_database([gallery_id], probes, top_k=4)
@@ -402,14 +408,14 @@ def test_who_has_few_to_search_does_not_wait_for_the_reading(kit: Kit, memory: S
 
 
 def test_a_reading_that_breaks_leaves_the_gallery_to_the_database(
-    kit: Kit, memory: Searching
+    kit: Kit, owners: Database, memory: Searching
 ) -> None:
     crowd = Crowd(18)
     gallery_id = gallery(kit, crowd, "people")
     with transaction(kit.database) as session:
         session.execute(text("LOCK TABLE template IN ACCESS EXCLUSIVE MODE"))
         assert not memory.searcher.prepare(kit.tenant_id, [gallery_id], probes=99, wait_s=0.1)
-        wait_until(lambda: kill_who_waits(kit))
+        wait_until(lambda: kill_who_waits(owners))
     memory.read(gallery_id)
     assert not memory.in_memory(gallery_id)
     probes = crowd.vectors(5)
@@ -417,8 +423,8 @@ def test_a_reading_that_breaks_leaves_the_gallery_to_the_database(
     assert found == memory.by_database([gallery_id], probes, top_k=5)
 
 
-def kill_who_waits(kit: Kit) -> bool:
-    with transaction(kit.database) as session:
+def kill_who_waits(owners: Database) -> bool:
+    with transaction(owners) as session:
         query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
         return bool(session.execute(text(query)).all())
 

@@ -158,11 +158,11 @@ def test_the_count_is_the_truth_at_every_moment(kit: Kit) -> None:
     assert len({truth for truth, _ in moments}) > 3
 
 
-def test_the_migration_counts_who_is_there(kit: Kit, database: Database) -> None:
+def test_the_migration_counts_who_is_there(kit: Kit, owners: Database) -> None:
     gallery_id = kit.gallery()
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.begin() as connection:
+    with owners.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0016")
         command.downgrade(config, "-1")
@@ -173,5 +173,5 @@ def test_the_migration_counts_who_is_there(kit: Kit, database: Database) -> None
                 ),
                 {"i": uuid.uuid4(), "t": kit.tenant_id, "g": gallery_id, "n": name},
             )
-    migrate(database)
+    migrate(owners)
     assert told(kit, gallery_id) == 2
