@@ -31,6 +31,7 @@ from db.search import nearest
 from db.session import Database, Session, make_database, transaction
 from db.states import JobKind
 from db.subject_results import NOBODY, job_subjects
+from db.tallies import count_subjects
 from db.tenancy import acting_for
 from db.tenants import ensure_tenant
 from db.webhooks.endpoints import list_endpoints
@@ -125,8 +126,8 @@ OF_REQUESTS: dict[str, Ask] = {
     "a subject by name": lambda session, full: subjects.list_subjects(
         session, full.kit.tenant_id, full.gallery_id, name="Ada"
     ),
-    "how many subjects": lambda session, full: subjects.count_subjects(
-        session, full.kit.tenant_id, full.gallery_id
+    "how many subjects": lambda session, full: count_subjects(
+        session, full.kit.tenant_id, [full.gallery_id]
     ),
     "galleries": lambda session, full: galleries.list_galleries(session, full.kit.tenant_id),
     "exports": lambda session, full: exports.list_exports(session, full.kit.tenant_id, full.done),

@@ -6,7 +6,7 @@ from alembic import op
 from db.migrations.row_security import secure_table
 
 revision = "0016"
-down_revision = "0012"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
