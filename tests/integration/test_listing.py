@@ -301,7 +301,7 @@ def test_a_bucket_that_is_away_counts_no_attempt(lister: Lister) -> None:
 
 
 def test_a_bucket_that_does_not_exist_fails_the_source(lister: Lister) -> None:
-    lister = lister.with_settings(sources="s3://no-such-bucket-here")
+    lister = lister.with_settings(sources="*=s3://no-such-bucket-here")
     job_id = lister.job(prefix("a/", bucket="no-such-bucket-here"))
     lister.list_all()
     assert lister.views(job_id)[0].error_code == "source_missing"
@@ -330,7 +330,7 @@ def test_objects_that_were_listed_before_are_linked_and_changed_ones_are_new(
 
 
 def test_a_stranger_has_photos_of_its_own(lister: Lister, stranger: Kit) -> None:
-    settings = lister.settings.model_copy(update={"sources": "s3://facebatch/shared/"})
+    settings = lister.settings.model_copy(update={"sources": "*=s3://facebatch/shared/"})
     folder = f"shared/{uuid.uuid4().hex}/"
     lister.fill(folder, "a.jpg")
     ids = set()

@@ -37,14 +37,14 @@ def search_job(path: JobPath, query: PageQuery) -> Response:
     pages = cursors(here)
     place = pages.next_place(query.cursor, PLACE_BYTES)
     after = BEGINNING if place is None else Place.of(place)
+    named = as_json(SearchIn, request.get_json()) if request.is_json else None
     job = searching.searchable_job(here, path.job_id)
-    wanted, probe = _named(here, job) if request.is_json else _sent(here, job)
+    wanted, probe = _named(here, job, named) if named else _sent(here, job)
     found = searching.search(here, job, probe, wanted.wanted, after=after, limit=query.limit + 1)
     return answer(_out(job, probe, found, query.limit, pages))
 
 
-def _named(here: Services, job: JobView) -> tuple[PhotoSearchIn, Probe]:
-    wanted = as_json(SearchIn, request.get_json())
+def _named(here: Services, job: JobView, wanted: SearchIn) -> tuple[PhotoSearchIn, Probe]:
     if wanted.face is not None:
         return wanted, searching.face_probe(here, job, wanted.face)
     assert wanted.subject is not None  # noqa: S101 - or a face: see `SearchIn`.
