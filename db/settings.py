@@ -36,6 +36,7 @@ MODELS_FOLDER = "models"
 """In the home; whoever computes faces makes it, with or without a local stack."""
 MAX_PROCESSES = 1024
 MAX_CHUNK_ITEMS = 256
+MAX_LIVE_STREAMS = 32
 OTHER_REGION = "AWS_DEFAULT_REGION"
 """What AWS's own tools read; taken where AWS_REGION is not set."""
 
@@ -151,6 +152,13 @@ class Settings(ApiSettings):
         alias="FACEBATCH_HEARTBEAT_FILE",
         description="File that a worker, the dispatcher or the reconciler touches every second "
         "while it is well: for whoever watches it. The local stack sets one for each of them.",
+    )
+    live_streams: int = Field(
+        default=8,
+        ge=0,
+        le=MAX_LIVE_STREAMS,
+        alias="FACEBATCH_LIVE_STREAMS",
+        description="Live streams that each process of the web server takes at once. 0: none.",
     )
     export_days: int = Field(
         default=7,

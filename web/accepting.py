@@ -90,6 +90,25 @@ def received(
         reached(Failpoint.ACCEPTED)
 
 
+@contextlib.contextmanager
+def received_bytes(services: Services, data: bytes, *, name: str) -> Iterator[Received]:
+    """Puts one photo into the bucket that is here already; for the rest as `received`.
+
+    Raises `EmptyFileError`, `UnavailableError`.
+    """
+    if not data:
+        raise EmptyFileError("the file is empty; send the photo's bytes")
+    with transaction(services.database) as session:
+        upload_id = begin_upload(session, services.tenant_id)
+    with _or_abandoned(services, upload_id) as keys:
+        stored = services.store.put(_new_key(upload_id, keys)(), [data])
+        photo = NewItem(
+            name=name, sha256=stored.sha256, size_bytes=stored.size_bytes, object_key=stored.key
+        )
+        yield Received(upload_id=upload_id, fields={}, photos=(photo,))
+        reached(Failpoint.ACCEPTED)
+
+
 def checked_file_name(name: str) -> str:
     """The name; raises `FileNameError` where it cannot be kept as it is."""
     if len(name) > MAX_FILE_NAME_CHARS:

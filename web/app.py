@@ -31,6 +31,7 @@ from web.routes import (
     galleries,
     jobs,
     keys,
+    live,
     searches,
     sources,
     subjects,
@@ -91,10 +92,11 @@ def create_app(settings: Settings) -> Api:
     problems.register(app)
     routes = (
         *(galleries, subjects, jobs, sources, uploads, exports),
-        *(verifications, searches, crops),
+        *(verifications, searches, crops, live),
         *(webhooks, keys, classic),
     )
     openapi.describe(app, *(one.api for one in routes))
+    live.register_stream(app)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: redirect("/docs/swagger"))
     idempotency.guard(app)

@@ -25,6 +25,7 @@ from web.errors import (
     TenantUnknownError,
 )
 from web.issuers import Issuer
+from web.live.handshake import offered_bearer
 from web.origins import host_name
 from web.scopes import needed_scopes
 from web.services import Caller, Services, services
@@ -51,10 +52,8 @@ def guard(app: Flask) -> None:
         # Which methods a route takes is no secret, and pages ask for it without a key.
         if scope is None or request.method == "OPTIONS":
             return
-        g.caller = identified(services(), request)
-        if scope not in g.caller.scopes:
-            raise ScopeMissingError(scope)
-        act_for(g.caller.tenant_id)
+        g.scope = scope
+        admit_again()
 
     def leave(_error: BaseException | None) -> None:
         act_for(None)
@@ -63,22 +62,44 @@ def guard(app: Flask) -> None:
     app.teardown_request(leave)
 
 
+def admit_again() -> None:
+    """Lets the request go on, where its caller may still do what it does.
+
+    For requests that last: a key may be revoked meanwhile, and a token come to its end. Raises
+    `UnauthenticatedError`, `TenantUnknownError`, `ScopeMissingError`.
+    """
+    g.caller = identified(services(), request)
+    if g.scope not in g.caller.scopes:
+        raise ScopeMissingError(g.scope)
+    act_for(g.caller.tenant_id)
+
+
 def identified(here: Services, asked: Request) -> Caller:
     """Who sends this request; raises `UnauthenticatedError`, `TenantUnknownError`."""
-    given = asked.headers.get("Authorization")
-    if given is None:
+    credential = _credential(asked)
+    if credential is None:
         if not _is_at_home(here, asked):
             raise KeyMissingError(
                 "this needs an API key, in the header 'Authorization: Bearer fb_live_...'"
             )
         return _at_home(here)
+    if here.issuer is None or credential.startswith(MARK):
+        return _with_key(here, credential)
+    return _with_token(here, here.issuer, credential)
+
+
+def _credential(asked: Request) -> str | None:
+    """The key or token that the request shows; raises `KeyMalformedError`."""
+    given = asked.headers.get("Authorization")
+    if given is None and asked.url_rule is not None and asked.url_rule.websocket:
+        given = offered_bearer(asked)
+    if given is None:
+        return None
     scheme, _, credential = given.strip().partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential:
         raise KeyMalformedError("the header must read 'Authorization: Bearer fb_live_...'")
-    if here.issuer is None or credential.startswith(MARK):
-        return _with_key(here, credential)
-    return _with_token(here, here.issuer, credential)
+    return credential
 
 
 def _is_at_home(here: Services, asked: Request) -> bool:

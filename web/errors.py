@@ -99,6 +99,13 @@ class OriginUntrustedError(RequestError):
     status = HTTPStatus.FORBIDDEN
 
 
+class UpgradeRequiredError(RequestError):
+    """The route is a WebSocket, and the request opens none."""
+
+    code = "upgrade_required"
+    status = HTTPStatus.UPGRADE_REQUIRED
+
+
 class NoPhotoError(RequestError):
     """The request brings no photo."""
 

@@ -61,15 +61,7 @@ class ApiRequest(Request):
             raise MediaTypeError("send the body as application/json")
         with sending():
             data = self.whole()
-        try:
-            body = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as exc:
-            raise MalformedJsonError("the body is no JSON; check its quotes and commas") from exc
-        if not isinstance(body, dict):
-            raise InvalidRequestError("the body must be a JSON object")
-        if _depth(body) > MAX_DEPTH:
-            raise InvalidRequestError(f"the body is nested more than {MAX_DEPTH} levels deep")
-        return body
+        return json_object(data, "body")
 
     def whole(self) -> bytes:
         """A body of at most `JSON_BYTES`."""
@@ -88,6 +80,19 @@ class ApiRequest(Request):
         if self.fingerprint is not None:
             self.fingerprint.json(bytes(body))
         return bytes(body)
+
+
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object, read strictly; raises a `RequestError` that calls it `what`."""
+    try:
+        found = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedJsonError(f"the {what} is no JSON; check its quotes and commas") from exc
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f"the {what} must be a JSON object")
+    if _depth(found) > MAX_DEPTH:
+        raise InvalidRequestError(f"the {what} is nested more than {MAX_DEPTH} levels deep")
+    return found
 
 
 def read_through(request: ApiRequest) -> None:

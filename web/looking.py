@@ -75,6 +75,16 @@ def looked_at(here: Services, job_id: uuid.UUID, *, faceless: bool = False) -> I
     return item
 
 
+def as_it_stands(here: Services, job_id: uuid.UUID) -> ItemView:
+    """The job's one item, which may be faceless; the job is deleted, and is waited for no more.
+
+    Raises what `looked_at` raises.
+    """
+    (item,), _ = _taken_at_last(here, job_id, lambda _session, _items: None)
+    _require(item, "photo", alone=True, faceless=True)
+    return item
+
+
 def answer_of(here: Services, job_id: uuid.UUID, answered: Callable[[Session, ItemView], T]) -> T:
     """What `answered` makes of the job's one item, in the transaction that deletes the job.
 
@@ -115,6 +125,12 @@ def _ended(
 ) -> tuple[list[ItemView], list[T]]:
     with patience(MAX_WAIT_S) as wait_s:
         finished_job(here, job_id, wait_s=wait_s)
+    return _taken_at_last(here, job_id, ask)
+
+
+def _taken_at_last(
+    here: Services, job_id: uuid.UUID, ask: Callable[[Session, Sequence[ItemView]], T]
+) -> tuple[list[ItemView], list[T]]:
     return retrying(lambda: _taken(here, job_id, ask), for_s=FAREWELL_S)
 
 

@@ -1,7 +1,8 @@
 """Who may be meant and who may ask: the host names we answer to, and pages of our own alone.
 
 A browser lets any page send a form anywhere, and a page whose name is made to resolve to this
-machine (DNS rebinding) even read the answers. Neither has our name in both `Host` and `Origin`.
+machine (DNS rebinding) even read the answers. Neither has our name in both `Host` and `Origin`. A
+WebSocket any page may open and read, so for one it is as for a change.
 """
 
 from urllib.parse import urlsplit
@@ -15,9 +16,9 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 def guard(app: Flask, trusted: frozenset[str], origins: frozenset[str] = frozenset()) -> None:
-    """Refuses requests for other hosts than the `trusted`, and changes that other pages ask for.
+    """Refuses requests for other hosts than the `trusted`, and what other pages ask for.
 
-    Pages of the `origins` may ask for them.
+    That is changes and WebSockets; pages of the `origins` may ask for them.
     """
 
     def check() -> None:
@@ -40,10 +41,19 @@ def _check_host(asked: Request, trusted: frozenset[str]) -> None:
 def _check_origin(asked: Request) -> None:
     """A browser names the page that asks; programs, which send no `Origin`, are not concerned."""
     origin = asked.headers.get("Origin")
-    if asked.method in SAFE or origin is None:
+    is_safe = asked.method in SAFE and asked.headers.get("Upgrade") is None
+    if is_safe or origin is None:
         return
-    if urlsplit(origin).netloc.lower() != asked.host.lower():
-        raise OriginUntrustedError("a page of another origin may not change anything here")
+    if _place(origin) != asked.host.lower():
+        raise OriginUntrustedError("a page of another origin may not do this here")
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def host_name(host: str) -> str:

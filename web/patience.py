@@ -4,13 +4,16 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from db.settings import MAX_LIVE_STREAMS
 from web.errors import TooBusyError
 
-THREADS = 64
-"""Of each process of the web server."""
-MOST_WAITING = THREADS // 2
+REQUESTS = 64
+"""That each process of the web server answers at once."""
+THREADS = REQUESTS + MAX_LIVE_STREAMS
+"""Of each process of the web server. A live stream holds one for minutes."""
+MOST_WAITING = REQUESTS // 2
 """Requests that wait for a job."""
-MOST_SENDING = THREADS // 2 - 8
+MOST_SENDING = REQUESTS // 2 - 8
 """Requests whose body is still on its way. What is left answers all that takes no time."""
 _waiting = threading.BoundedSemaphore(MOST_WAITING)
 MOST_STREAMING = 8

@@ -10,6 +10,9 @@ OPEN = {
     "classic.index",
     "classic.read_health",
     "docs",
+    "live.script",
+    "live.show",
+    "live.style",
     "openapi_json",
 }
 """Routes that tell the same to everybody, besides the pages of `/docs`."""
@@ -50,6 +53,8 @@ NEEDED = {
         "jobs.resume_job",
         "jobs.retry_job",
         "jobs.seal_job",
+        "live.explain",
+        "live.stream",
         "searches.search_job",
         "sources.add_source",
         "sources.rematch",

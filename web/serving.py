@@ -42,6 +42,7 @@ from web.errors import (
     RequestError,
     TransferEncodingError,
 )
+from web.live.lines import hang_up
 from web.problems import INTERNAL, MEDIA_TYPE, members
 from web.request_ids import HEADER as REQUEST_ID
 from web.request_ids import new_request_id
@@ -219,11 +220,13 @@ class HeadsFirst(ThreadWorker):  # type: ignore[misc] # gunicorn has no types.
         """Called in each turn of the loop: closes those whose time is up.
 
         Where there are too many connections, those that have waited longest without a request make
-        room, and where the worker ends, all of them do.
+        room, and where the worker ends, all of them do, and live streams with them.
         """
         super().murder_pending()
         self._drop_late(self._lingering, all_of_them=False)
         self._drop_late(self._heads, all_of_them=not self.alive)
+        if not self.alive:
+            hang_up()
 
     def _drop_late(self, watched: dict[TConn, _Watched], *, all_of_them: bool) -> None:
         now = time.monotonic()

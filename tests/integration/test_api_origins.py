@@ -44,6 +44,7 @@ def test_another_name_is_not_answered(api: Api, host: str) -> None:
         "null",
         "",
         "localhost",
+        "http://[::1",
     ],
 )
 def test_a_page_of_another_origin_changes_nothing(api: Api, origin: str) -> None:

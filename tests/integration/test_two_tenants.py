@@ -208,6 +208,12 @@ def ended(mine: Things) -> str:
 
 
 NAMED: dict[str, dict[str, Naming]] = {
+    "GET /v1/live": {
+        "gallery": lambda _, their: (
+            "/v1/live",
+            {"method": "GET", "query_string": {"gallery": their.gallery}},
+        ),
+    },
     "POST /v1/jobs": {
         "gallery": lambda _, their: ("/v1/jobs", job("identify", gallery=their.gallery)),
         "gallery in a form": lambda _, their: ("/v1/jobs", form("identify", gallery=their.gallery)),

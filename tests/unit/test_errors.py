@@ -19,6 +19,7 @@ from db.ledger import SET_ASIDE
 from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from pipeline.errors import FaceBatchError, PhotoError
 from web.errors import UnauthenticatedError
+from web.live import closing
 from web.problems import _HTTP_CODES, _status_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -120,6 +121,21 @@ def test_each_code_has_the_status_that_it_is_answered_with(section: str) -> None
             assert int(status) == expected, code
             checked += 1
     assert checked > 8
+
+
+def test_a_live_stream_ends_with_the_close_that_the_pages_say() -> None:
+    _load_all()
+    kinds = {kind.code: kind for kind in _below(FaceBatchError) if kind.code != "internal_error"}
+    kinds["internal_error"] = closing.LiveBrokenError
+    rows = _sections()["Of live streams"]
+    own = {one.code for one in _below(FaceBatchError) if one.__module__ == closing.__name__}
+    assert own == {code for code, _, _ in rows}
+    text = (PAGE.parent / "live.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (\d{4}) \| (`.*?`) \|", text, re.MULTILINE)
+    told = [(code, close) for close, codes in listed for code in re.findall(r"`(\w+)`", codes)]
+    assert own <= {code for code, _ in told}
+    for code, close in [*told, *((code, close) for code, close, _ in rows)]:
+        assert closing.close_code(kinds[code]("x")) == int(close), code
 
 
 def test_the_page_of_archives_lists_the_codes_of_archives() -> None:

@@ -61,6 +61,7 @@ ENDPOINTS = {
     "POST /recognize": "form field 'image': who is this?",
     "POST /verify": "form fields 'image' and 'reference', or 'user_id': is this one person?",
     "POST /detect": "form field 'image': which faces are there?",
+    "GET /live": "a page that shows who is before the camera",
     "GET /docs": "the whole API, to try",
     "GET /openapi.json": "the whole API, for machines",
     "POST /v1/jobs": "submit photos in bulk",

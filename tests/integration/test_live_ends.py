@@ -1,0 +1,126 @@
+"""Where a live stream comes to an end that is not its own, or has no room to begin."""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from api_kit import Api, BackgroundWorker, refused
+from ledger_kit import Kit
+from live_kit import (
+    PATIENCE_S,
+    closed,
+    count,
+    ended,
+    frames,
+    gallery_of_obama,
+    opened,
+    told,
+    until,
+)
+from server_kit import Server, server
+from websockets.exceptions import InvalidStatus
+
+from cli.sample import Sample
+from db.models import Job, Photo, Upload
+from db.settings import Settings
+from web.app import create_app
+from web.live.lines import admitted
+
+
+@pytest.fixture
+def web(settings: Settings, tmp_path: Path) -> Iterator[Server]:
+    with server(settings, tmp_path) as running:
+        yield running
+
+
+def test_a_server_that_stops_says_goodbye(
+    web: Server, worker: BackgroundWorker, sample: Sample
+) -> None:
+    gallery = gallery_of_obama(web, sample)
+    with opened(web, gallery) as idle, opened(web, gallery) as busy:
+        for frame in frames(sample, 10):
+            busy.send(frame)
+        assert web.process
+        web.process.terminate()
+        began = time.monotonic()
+        for stream in (idle, busy):
+            code, reason, messages = closed(stream)
+            assert (code, reason) == (1001, "server_closing")
+            assert messages[-1]["code"] == "server_closing"
+        assert web.process.wait(timeout=PATIENCE_S) == 0
+        # Killed at the end of its time, a worker takes all of it.
+        assert time.monotonic() - began < 10
+
+
+def test_a_worker_that_takes_no_job_costs_the_frame_alone(
+    web: Server, local: Kit, sample: Sample
+) -> None:
+    with opened(web, local.gallery()) as stream:
+        stream.send(frames(sample, 1)[0])
+        said = told(stream)
+    assert (said["type"], said["frame"], said["code"]) == ("error", 1, "still_working")
+    assert [count(local, table) for table in (Job, Photo, Upload)] == [0, 0, 0]
+
+
+def test_streams_keep_nobody_out(web: Server, local: Kit) -> None:
+    gallery = local.gallery()
+    statuses = []
+    with contextlib.ExitStack() as streams:
+        for _ in range(40):
+            try:
+                streams.enter_context(opened(web, gallery))
+            except InvalidStatus as exc:
+                statuses.append(exc.response.status_code)
+        assert httpx.get(f"{web.url}/health", trust_env=False, timeout=60).status_code == 200
+    # Each of the two processes takes eight.
+    assert 24 <= len(statuses) < 40
+    assert set(statuses) == {503}
+    until(lambda: len(ended(web)) == 40 - len(statuses))
+    with opened(web, gallery):
+        pass
+
+
+def test_a_request_that_opens_no_websocket_is_told_so(api: Api, local: Kit) -> None:
+    path = f"/v1/live?gallery={local.gallery()}"
+    plain = api.get(path)
+    refused(plain, 426, "upgrade_required")
+    assert plain.headers["Upgrade"] == "websocket"
+    half = api.get(path, headers={"Connection": "upgrade", "Upgrade": "websocket"})
+    refused(half, 426, "upgrade_required")
+    refused(api.get(f"/v1/live?gallery={uuid.uuid4()}"), 404, "gallery_not_found")
+    refused(api.get("/v1/live"), 422, "invalid_request")
+
+
+def test_there_are_only_so_many_streams(settings: Settings, local: Kit) -> None:
+    path = f"/v1/live?gallery={local.gallery()}"
+    one = Api(create_app(settings.model_copy(update={"live_streams": 1})).test_client())
+    refused(one.get(path), 426, "upgrade_required")
+    with admitted(1):
+        refused(one.get(path), 503, "too_busy")
+    none = Api(create_app(settings.model_copy(update={"live_streams": 0})).test_client())
+    refused(none.get(path), 503, "too_busy")
+
+
+def test_what_the_page_is_made_of_comes_from_here_alone(api: Api) -> None:
+    page = api.get("/live")
+    assert page.content_type.startswith("text/html")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    text = page.text
+    for name in ("/live/live.css", "/live/live.js"):
+        assert f'"{name}"' in text
+        found = api.get(name)
+        assert found.status_code == 200
+        again = api.get(name, headers={"If-None-Match": found.headers["ETag"]})
+        assert again.status_code == 304
+        text += found.text
+    assert "//" not in page.text
+    assert "http://" not in text
+    assert " style=" not in page.text
+    assert "<script>" not in page.text
+    assert " onclick" not in page.text
