@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright
 
 SIZE_PX = (1280, 720)
 FRAMES = 12
@@ -36,7 +36,7 @@ def film(photos: list[Path], path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def chromium(camera: Path | None) -> Iterator[Browser]:
+def chromium(playwright: Playwright, camera: Path | None) -> Iterator[Browser]:
     """Debian's Chromium, whose camera plays the film over and over; None: it has no camera."""
     found = shutil.which("chromium")
     if found is None:
@@ -47,9 +47,8 @@ def chromium(camera: Path | None) -> Iterator[Browser]:
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-video-capture={camera}",
         ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(executable_path=found, args=arguments)
+    try:
+        yield browser
+    finally:
+        browser.close()

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from camera_kit import chromium, film
 from place import Place
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from cli.sample import Sample
 
@@ -44,16 +45,26 @@ def gallery(api: httpx.Client, sample: Sample) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(
+    playwright: Playwright, sample: Sample, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
     """One whose camera shows Obama and Biden."""
     photos = [sample.photos_dir / name for name in ("obama3.jpg", "biden_mirrored.jpg")]
-    with chromium(film(photos, tmp_path_factory.mktemp("film") / "camera.mjpeg")) as opened:
+    with chromium(playwright, film(photos, tmp_path_factory.mktemp("film") / "c.mjpeg")) as opened:
         yield opened
 
 
-def opened(browser: Browser, api: httpx.Client, size: dict, gallery: str) -> tuple[Page, list[str]]:
+def opened(
+    browser: Browser, api: httpx.Client, size: dict, gallery: str, **more: Any
+) -> tuple[Page, list[str]]:
     """The page, and what its browser complains of or asks others for."""
-    page = browser.new_context(viewport=size, permissions=["camera"]).new_page()
+    page = browser.new_context(viewport=size, permissions=["camera"], **more).new_page()
     page.set_default_timeout(LIMIT_MS)
     faults: list[str] = []
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
@@ -65,7 +76,7 @@ def opened(browser: Browser, api: httpx.Client, size: dict, gallery: str) -> tup
             faults.append(asked.url) if urlsplit(asked.url).netloc not in {ours, ""} else None
         ),
     )
-    page.goto(str(api.base_url.join(f"/live?gallery={gallery}")))
+    page.goto(str(api.base_url.join(f"/live#gallery={gallery}")))
     return page, faults
 
 
@@ -128,8 +139,34 @@ def test_a_gallery_that_goes_while_it_is_searched_is_told_of(
     page.context.close()
 
 
-def test_a_browser_without_a_camera_is_told_so(api: httpx.Client, gallery: str) -> None:
-    with chromium(None) as browser:
+def test_a_page_that_needs_a_key_asks_for_it_and_stops_with_it(
+    browser: Browser, api: httpx.Client, gallery: str
+) -> None:
+    wanted = {"name": "page", "scopes": ["read", "submit"]}
+    key = api.post("/v1/keys", json=wanted).json()
+    # As a proxy sends it: who is behind one needs a key.
+    handed_on = {"X-Forwarded-For": "192.0.2.1"}
+    page, _ = opened(browser, api, DESKTOP, gallery, extra_http_headers=handed_on)
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    expect(page.locator("#notice")).to_contain_text("Enter an API key")
+    page.get_by_label("API key").fill(key["key"])
+    page.keyboard.press("Tab")
+    expect(page.locator("#gallery")).to_contain_text("presidents (1 person)")
+    page.get_by_role("button", name="Start the camera").click()
+    expect(page.locator("#seen .known b")).to_have_text("Barack Obama", timeout=LIMIT_MS)
+    assert sockets
+    assert not any("fb_live_" in url for url in [page.url, *sockets])
+    assert api.delete(f"/v1/keys/{key['id']}").status_code == 204
+    expect(page.locator("#state")).to_have_text("stopped", timeout=LIMIT_MS)
+    expect(page.locator("#notice")).to_contain_text("was revoked")
+    page.context.close()
+
+
+def test_a_browser_without_a_camera_is_told_so(
+    playwright: Playwright, api: httpx.Client, gallery: str
+) -> None:
+    with chromium(playwright, None) as browser:
         page, _ = opened(browser, api, DESKTOP, gallery)
         page.get_by_role("button", name="Start the camera").click()
         expect(page.locator("#notice")).to_contain_text("No camera was found")

@@ -408,7 +408,7 @@ async function loadGalleries() {
 async function showGalleries() {
   try {
     const galleries = await loadGalleries();
-    const asked = new URLSearchParams(location.search).get("gallery");
+    const asked = new URLSearchParams(location.hash.slice(1)).get("gallery");
     const options = galleries.map((one) => {
       const people = one.subjects === 1 ? "1 person" : `${one.subjects} people`;
       return new Option(`${one.name} (${people})`, one.id, false, one.id === asked);
