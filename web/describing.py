@@ -38,6 +38,7 @@ WITH_A_BODY = {
 }
 POSTED = {409: "idempotency_key_in_flight"}
 CONDITIONAL = {412: "precondition_failed"}
+UPGRADED = {426: "upgrade_required"}
 NOWHERE = {
     "POST /v1/uploads",
     "POST /v1/webhooks/{webhook_id}/test",
@@ -55,7 +56,13 @@ def complete(spec: Spec) -> None:
     components["parameters"] = {"IdempotencyKey": idempotency.described()}
     components["responses"] = {
         name: _problem(status, code)
-        for status, code in {**EVERYWHERE, **WITH_A_BODY, **POSTED, **CONDITIONAL}.items()
+        for status, code in {
+            **EVERYWHERE,
+            **WITH_A_BODY,
+            **POSTED,
+            **CONDITIONAL,
+            **UPGRADED,
+        }.items()
         for name in [_name(status)]
     }
     for name, method, operation in operations(spec):

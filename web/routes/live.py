@@ -86,7 +86,7 @@ def _name_protocol(response: Response) -> Response:
     return response
 
 
-@api.get("/live", responses={200: {"description": "The page.", "content": {"text/html": {}}}})
+@api.get("/live", doc_ui=False)
 def show() -> Response:
     """A page that shows who is before the camera."""
     response = _file("live.html", "text/html")
@@ -95,16 +95,13 @@ def show() -> Response:
     return response
 
 
-@api.get("/live/live.css", responses={200: {"description": "CSS.", "content": {"text/css": {}}}})
+@api.get("/live/live.css", doc_ui=False)
 def style() -> Response:
     """The style of that page."""
     return _file("live.css", "text/css")
 
 
-@api.get(
-    "/live/live.js",
-    responses={200: {"description": "JavaScript.", "content": {"text/javascript": {}}}},
-)
+@api.get("/live/live.js", doc_ui=False)
 def script() -> Response:
     """The script of that page."""
     return _file("live.js", "text/javascript")
