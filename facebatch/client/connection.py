@@ -10,7 +10,7 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from facebatch.client.answers import checked, may_pass, problem_of, retry_after_s, unexpected
-from facebatch.client.models.base import Answer, Page
+from facebatch.client.models.base import Answer, Page, Tagged
 from facebatch.errors import NotFoundError, ServerAwayError
 
 TELL_AFTER_S = 3.0
@@ -194,7 +194,7 @@ def value_of(model: type[Model], response: httpx.Response) -> Model:
         value = model.model_validate_json(response.content)
     except ValidationError:
         raise unexpected(response) from None
-    if isinstance(value, Answer):
+    if isinstance(value, Tagged):
         value.take_tag(response.headers.get("ETag"))
     return value
 

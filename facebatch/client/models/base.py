@@ -6,24 +6,32 @@ from uuid import UUID
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PrivateAttr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 
-def _or_newer(value: object, known: ValidatorFunctionWrapHandler) -> object:
-    """A word that we know, or one that a newer server has come to use."""
-    try:
-        return known(value)
-    except ValidationError:
-        if isinstance(value, str):
-            return value
-        raise
+class _Open:
+    """Takes a word that we know, or one that a newer server has come to use."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.union_schema(
+            [handler(source), core_schema.str_schema()], mode="left_to_right"
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Of the words that we know."""
+        return handler(cast("core_schema.UnionSchema", schema)["choices"][0])  # type: ignore[arg-type]
 
 
-OPEN = WrapValidator(_or_newer)
+OPEN = _Open()
 """Beside a `Literal`: the words that there are today."""
 
 
@@ -31,6 +39,14 @@ class Answer(BaseModel):
     """What the API tells. Members that a newer server adds are kept as they come."""
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its members as JSON has them, as they came; but secrets are stars."""
+        return self.model_dump(mode="json")
+
+
+class Tagged(Answer):
+    """What has an entity tag. (Not every answer: a page has thousands, and each would pay.)"""
 
     _etag: str | None = PrivateAttr(default=None)
 
@@ -42,10 +58,6 @@ class Answer(BaseModel):
     def take_tag(self, etag: str | None) -> None:
         """Notes the tag that came with the answer."""
         self._etag = etag
-
-    def as_json(self) -> dict[str, Any]:
-        """Its members as JSON has them, as they came; but secrets are stars."""
-        return self.model_dump(mode="json", warnings=False)
 
 
 Entry = TypeVar("Entry", bound=Answer)

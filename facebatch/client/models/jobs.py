@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from facebatch.client.models.base import OPEN, Answer, Engine, Error, Page
+from facebatch.client.models.base import OPEN, Answer, Engine, Error, Page, Tagged
 
 JobKind = Annotated[Literal["enrol", "identify", "verify", "detect"], OPEN]
 JobState = Annotated[
@@ -50,7 +50,7 @@ class Counts(Answer):
         return self.total - self.queued - self.running
 
 
-class Job(Answer):
+class Job(Tagged):
     """A job."""
 
     id: UUID

@@ -4,10 +4,10 @@ import datetime as dt
 from typing import ClassVar
 from uuid import UUID
 
-from facebatch.client.models.base import Answer, Engine, Page
+from facebatch.client.models.base import Engine, Page, Tagged
 
 
-class Gallery(Answer):
+class Gallery(Tagged):
     """A searchable set of people, bound to one engine."""
 
     id: UUID
@@ -30,7 +30,7 @@ class Galleries(Page[Gallery]):
     galleries: tuple[Gallery, ...]
 
 
-class Subject(Answer):
+class Subject(Tagged):
     """A person of a gallery."""
 
     id: UUID
