@@ -1,8 +1,11 @@
 """The fields of a job that ask for what the user chose; none for a default."""
 
-from cli.calls import Json
+from typing import Any
+
 from pipeline.face_limits import FaceLimits
 from pipeline.thresholds import WantedThreshold
+
+Json = dict[str, Any]
 
 
 def threshold_fields(wanted: WantedThreshold) -> Json:

@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from db.settings import SettingsError
+from facebatch.errors import ClientError, ServerAwayError, UnauthorizedError
 from pipeline.errors import FaceBatchError
 
 COMMANDS = (
@@ -31,6 +32,11 @@ COMMANDS = (
     "down",
     "status",
 )
+KEY_HINT = (
+    "FACEBATCH_API_KEY must be a key of this server: `facebatch keys create` makes one where its "
+    "database is at hand"
+)
+AWAY_HINT = "see `facebatch status` and its logs"
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -104,11 +110,21 @@ def _run() -> int:
     except FaceBatchError as exc:
         _say(str(exc))
         return 2 if isinstance(exc, SettingsError) else 1
+    except ClientError as exc:
+        _say(_with_advice(exc))
+        return 1
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except OSError as exc:
         return _failed(exc)
     return returned if isinstance(returned, int) else 0
+
+
+def _with_advice(exc: ClientError) -> str:
+    """What went wrong with the server, and what can be done about it here."""
+    if isinstance(exc, UnauthorizedError):
+        return f"{exc}; {KEY_HINT}"
+    return f"{exc}; {AWAY_HINT}" if isinstance(exc, ServerAwayError) else str(exc)
 
 
 def _failed(exc: OSError) -> int:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.asking import limit_fields, threshold_fields
-from cli.calls import ApiError, Json
-from cli.client import Client, PhotoFile
 from cli.client_ids import client_id_of
 from cli.progress import Step, Steps
 from cli.scan import FoundPeople, FoundPhotos, open_photo
+from cli.sending import PhotoFile
 from cli.sharing import in_use
 from cli.submission import Submission
 from cli.thresholds import sentence
+from facebatch.client import Client
+from facebatch.client.models.jobs import MultipleFaces
+from facebatch.client.models.results import Face, Result
+from facebatch.errors import ApiError, ClientError, NotFoundError
 from pipeline.errors import FaceBatchError
 from pipeline.face_limits import NO_LIMITS, FaceLimits
 from pipeline.names import spelt
@@ -81,7 +84,7 @@ class MatchOptions:
     engine: str
     threshold: WantedThreshold
     top_k: int
-    multiple_faces: str
+    multiple_faces: MultipleFaces
     limits: FaceLimits = NO_LIMITS
     """Of faces of people and of those in the photos."""
 
@@ -111,25 +114,26 @@ class Matcher:
 
     def _enrol(self, name: str, people: FoundPeople, options: MatchOptions) -> str:
         """The id of a gallery that holds exactly these people; raises `NobodyEnrolledError`."""
-        gallery_id = self._client.ensure_gallery(name, engine=options.engine)
-        job_id = self._client.open_job(
-            kind="enrol",
+        gallery_id = str(self._client.galleries.ensure(name, engine=options.engine).id)
+        job = self._client.jobs.open(
+            "enrol",
             gallery=gallery_id,
             multiple_faces=options.multiple_faces,
             **limit_fields(options.limits),
         )
+        job_id = str(job.id)
         ids: dict[str, Path] = {}
         total = sum(len(paths) for paths in people.photos.values())
         submission = Submission(client=self._client, job_id=job_id)
         with self._cancelling(job_id), Step(self._steps, "enrolling photos", total) as step:
-            subjects = self._client.subjects(gallery_id)
+            subjects = {one.name: str(one.id) for one in self._client.subjects.list(gallery_id)}
             for person, paths in people.photos.items():
                 relative = [path.relative_to(people.root).as_posix() for path in paths]
                 files = list(_photo_files(people.root, relative))
                 ids |= {file.client_id: file.path for file in files}
                 try:
-                    subject_id = subjects.get(person) or self._client.ensure_subject(
-                        gallery_id, person
+                    subject_id = subjects.get(person) or str(
+                        self._client.subjects.ensure(gallery_id, person).id
                     )
                 except ApiError as exc:
                     if exc.code != "name_invalid":
@@ -152,10 +156,11 @@ class Matcher:
         again for people or options that have changed. Its results are there whatever happens.
         """
         try:
-            for gallery in list(self._client.galleries()):
-                if gallery["name"].startswith(others) and gallery["name"] != name:
-                    self._client.delete_gallery(gallery["id"])
-        except FaceBatchError as exc:
+            for gallery in list(self._client.galleries.list()):
+                if gallery.name.startswith(others) and gallery.name != name:
+                    with contextlib.suppress(NotFoundError):
+                        self._client.galleries.delete(gallery.id)
+        except ClientError as exc:
             self._warn(f"what an earlier match had enrolled was not deleted: {exc}")
 
     def _warn_of_people(self, submission: Submission, ids: Mapping[str, Path]) -> int:
@@ -163,22 +168,21 @@ class Matcher:
         enrolled = 0
         for client_id, code in submission.refused.items():
             self._warn(f"{ids[client_id]} was not enrolled: {code}")
-        for item in self._client.results(submission.job_id):
-            if item["status"] == "done":
+        for item in self._client.jobs.results(submission.job_id):
+            if item.status == "done":
                 enrolled += 1
                 continue
-            error = item["error"]
-            reason = error["detail"] if error else "no face was found in it"
-            self._warn(f"{ids[item['client_id']]} was not enrolled: {reason}")
+            reason = item.error.detail if item.error else "no face was found in it"
+            self._warn(f"{ids[item.client_id or '']} was not enrolled: {reason}")
         return enrolled
 
     def _identify(
         self, gallery_id: str, photos: FoundPhotos, options: MatchOptions
     ) -> Iterator[MatchedPhoto]:
-        wanted: Json = {"kind": "identify", "gallery": gallery_id, "top_k": options.top_k}
         asked = {**threshold_fields(options.threshold), **limit_fields(options.limits)}
-        job_id = self._client.open_job(**wanted, **asked)
-        self._warn(sentence(self._client.job(job_id)["threshold"], options.engine))
+        job = self._client.jobs.open("identify", gallery=gallery_id, top_k=options.top_k, **asked)
+        job_id = str(job.id)
+        self._warn(sentence(job.threshold, options.engine))
         submission = Submission(client=self._client, job_id=job_id)
         total = len(photos.relative)
         with self._cancelling(job_id), Step(self._steps, "matching photos", total) as step:
@@ -188,7 +192,7 @@ class Matcher:
 
             submission.add(_photo_files(photos.root, photos.relative), progress=show)
             self._finish(submission, step)
-        return _in_order(photos.relative, submission.refused, self._client.results(job_id))
+        return _in_order(photos.relative, submission.refused, self._client.jobs.results(job_id))
 
     @contextlib.contextmanager
     def _cancelling(self, job_id: str) -> Iterator[None]:
@@ -197,28 +201,26 @@ class Matcher:
             yield
         except BaseException:
             # What ended the run counts, and not that the server is away, or the job has ended.
-            with contextlib.suppress(FaceBatchError):
-                self._client.cancel(job_id, patience_s=CANCEL_PATIENCE_S)
+            with contextlib.suppress(ClientError):
+                self._client.jobs.cancel(job_id, patience_s=CANCEL_PATIENCE_S)
             raise
 
     def _finish(self, submission: Submission, step: Step) -> None:
         """Seals the job and waits until all its photos have ended."""
         try:
-            self._client.seal(submission.job_id)
+            self._client.jobs.seal(submission.job_id)
         except ApiError as exc:
             if exc.code != "job_empty":
                 raise
-            self._client.cancel(submission.job_id)
+            self._client.jobs.cancel(submission.job_id)
         while not self._show(submission, step):
             time.sleep(POLL_S)
 
     def _show(self, submission: Submission, step: Step) -> bool:
         """Shows how far the job is; True once it has ended."""
-        job = self._client.job(submission.job_id)
-        counts = job["counts"]
-        ended = counts["total"] - counts["queued"] - counts["running"]
-        step.at(ended + len(submission.refused))
-        return job["finished_at"] is not None
+        job = self._client.jobs.get(submission.job_id)
+        step.at(job.counts.ended + len(submission.refused))
+        return job.ended
 
 
 def _gallery_name(people: FoundPeople, options: MatchOptions) -> tuple[str, str]:
@@ -245,14 +247,14 @@ def _photo_files(root: Path, relative: Iterable[str]) -> Iterator[PhotoFile]:
 
 
 def _in_order(
-    names: Iterable[str], refused: Mapping[str, str], items: Iterator[Json]
+    names: Iterable[str], refused: Mapping[str, str], items: Iterator[Result]
 ) -> Iterator[MatchedPhoto]:
     """Results in the order of `names`; raises `ResultMissingError` where one has none.
 
     Items come in the order in which they were added, which differs within a batch only: photos
     that the server knew went first. So few are held back at a time.
     """
-    early: dict[str, Json] = {}
+    early: dict[str, Result] = {}
     for name in names:
         client_id = client_id_of(name)
         if client_id in refused:
@@ -270,33 +272,31 @@ def _in_order(
                 raise ResultMissingError(
                     f"the server has no result for {spelt(name)}; run it again"
                 )
-            early[item["client_id"]] = item
+            early[item.client_id or ""] = item
         yield _matched(name, early.pop(client_id))
 
 
-def _matched(name: str, item: Json) -> MatchedPhoto:
-    error = item["error"]
+def _matched(name: str, item: Result) -> MatchedPhoto:
     return MatchedPhoto(
         photo=name,
-        status=item["status"],
-        rotation=item["rotation"],
-        faces_left_out=item["faces_left_out"],
-        error=error["code"] if error else None,
-        faces=tuple(_face(face) for face in item["faces"]),
+        status=item.status,
+        rotation=item.rotation,
+        faces_left_out=item.faces_left_out,
+        error=item.error.code if item.error else None,
+        faces=tuple(_face(face) for face in item.faces),
     )
 
 
-def _face(face: Json) -> MatchedFace:
-    left, top, right, bottom = face["box"]
+def _face(face: Face) -> MatchedFace:
     return MatchedFace(
-        face=face["face"],
-        box=(left, top, right, bottom),
-        quality=face["quality"]["overall"] if face["quality"] else None,
-        subject=face["subject"]["name"] if face["subject"] else None,
-        distance=_rounded(face["distance"]),
+        face=face.face,
+        box=face.box,
+        quality=face.quality.overall if face.quality else None,
+        subject=face.subject.name if face.subject else None,
+        distance=_rounded(face.distance),
         candidates=tuple(
-            Candidate(subject=one["subject"]["name"], distance=round(one["distance"], 6))
-            for one in face["candidates"]
+            Candidate(subject=one.subject.name, distance=round(one.distance, 6))
+            for one in face.candidates
         ),
     )
 

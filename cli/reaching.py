@@ -6,10 +6,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from cli.client import Client
 from cli.stack.session import interrupts_told, running_stack
 from cli.telling import warn
-from db.settings import load_settings
+from db.settings import Settings, load_settings
+from facebatch.client import Client
+
+PATIENCE_S = 120.0
+"""How long a server may be away: any part of a stack is back well before."""
 
 
 def _checked(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -31,6 +34,14 @@ API = click.option(
 """The option of commands that speak to a server."""
 
 
+def client_of(api_url: str, settings: Settings) -> Client:
+    """A client of the server, with the key of the settings; raises `click.UsageError`."""
+    try:
+        return Client(api_url, api_key=settings.api_key, patience_s=PATIENCE_S, tell=warn)
+    except ValueError as exc:
+        raise click.UsageError(f"FACEBATCH_API_KEY or the address is wrong: {exc}") from exc
+
+
 @contextlib.contextmanager
 def reached(api_url: str | None) -> Iterator[Client]:
     """A client of the server at `api_url`, or of the local stack's. Raises `StackError`."""
@@ -40,4 +51,4 @@ def reached(api_url: str | None) -> Iterator[Client]:
             api_url = opened.enter_context(running_stack(settings)).api_url
         else:
             opened.enter_context(interrupts_told())
-        yield opened.enter_context(Client(api_url, key=settings.api_key, tell=warn))
+        yield opened.enter_context(client_of(api_url, settings))

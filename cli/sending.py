@@ -3,22 +3,24 @@
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from cli.calls import ApiError
-from cli.client import Client, PhotoFile
 from cli.scan import open_photo
+from facebatch.client import Client, Photo
+from facebatch.client.photos import groups, size_bytes
+from facebatch.errors import ApiError
 
-SENT_AT_ONCE = 64
-SENT_BYTES = 16_000_000
-"""A request is closed once it has so many photos or bytes.
-
-Processor time for a photo of 300 kB, of the client and all servers together, in ms: 11 where each
-comes in a request of its own, 4.4 of 16 in one, 4.1 of 64; for one of 30 kB 10, 2.2 and 1.5. But
-what is under way is lost where the client is interrupted.
-"""
 UNREADABLE = "unreadable"
 _OF_THE_JOB = frozenset({"job_sealed", "job_not_found"})
 """Codes that no single photo is to blame for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoFile:
+    """A photo to send, and the id under which its result will come back."""
+
+    client_id: str
+    path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Sender:
         missing = self.missing(photos)
         firsts, copies = parted(missing, set())
         for some in (firsts, self.missing(copies)):
-            for group in groups(some):
+            for group in in_requests(some):
                 sent = self.send(group)
                 outcome.sent += sent.sent
                 outcome.refused |= sent.refused
@@ -85,20 +87,21 @@ class Sender:
         if not photos:
             return []
         pairs = [(one.file.client_id, one.sha256) for one in photos]
-        missing = self.client.add_known(self.job_id, pairs, subject_id=self.subject_id)
+        added = self.client.jobs.add_known(self.job_id, pairs, subject=self.subject_id)
+        missing = set(added.missing)
         return [one for one in photos if one.file.client_id in missing]
 
     def send(self, group: Sequence[HashedPhoto]) -> Outcome:
         """Sends a group in one request, and where that is refused, each photo in its own."""
-        files = [one.file for one in group]
+        photos = [Photo(name=one.file.client_id, source=one.file.path) for one in group]
         try:
-            self.client.add_photos(self.job_id, files, subject_id=self.subject_id)
+            self.client.jobs.add_photos(self.job_id, photos, subject=self.subject_id)
         except (ApiError, OSError) as exc:
             if isinstance(exc, ApiError) and exc.code in _OF_THE_JOB:
                 raise
             if len(group) > 1:
                 return self._one_by_one(group)
-            return Outcome(refused={files[0].client_id: _refusal(exc)})
+            return Outcome(refused={photos[0].name: _refusal(exc)})
         return Outcome(sent=len(group))
 
     def _one_by_one(self, group: Sequence[HashedPhoto]) -> Outcome:
@@ -123,26 +126,10 @@ def parted(
     return firsts, copies
 
 
-def groups(photos: Iterable[HashedPhoto]) -> Iterator[list[HashedPhoto]]:
+def in_requests(photos: Iterable[HashedPhoto]) -> Iterator[list[HashedPhoto]]:
     """The photos, so many together as go into a request."""
-    group: list[HashedPhoto] = []
-    size_bytes = 0
-    for photo in photos:
-        group.append(photo)
-        size_bytes += _size_bytes(photo.file)
-        if len(group) >= SENT_AT_ONCE or size_bytes >= SENT_BYTES:
-            yield group
-            group, size_bytes = [], 0
-    if group:
-        yield group
+    return groups(photos, lambda one: size_bytes(one.file.path))
 
 
 def _refusal(exc: ApiError | OSError) -> Refusal:
     return Refusal(code=exc.code, reason=str(exc)) if isinstance(exc, ApiError) else unreadable(exc)
-
-
-def _size_bytes(photo: PhotoFile) -> int:
-    try:
-        return photo.path.stat().st_size
-    except OSError:
-        return 0  # Sending it will say so.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from cli.client import Client, PhotoFile
-from cli.sending import Sender, hashed, unreadable
+from cli.sending import PhotoFile, Sender, hashed, unreadable
+from facebatch.client import Client
 
 HASHED_AT_ONCE = 64
 """Photos whose hashes are asked for in one request."""

@@ -2,9 +2,8 @@
 
 import click
 
-from cli.calls import Json
 from cli.telling import counted
-from pipeline.error_curve import Basis
+from facebatch.client.models.jobs import Threshold
 from pipeline.errors import ThresholdRangeError
 from pipeline.specs import engine_spec
 from pipeline.thresholds import WantedThreshold, checked_distance
@@ -34,18 +33,20 @@ def wanted_threshold(engine: str | None, **given: float | None) -> WantedThresho
     return wanted
 
 
-def sentence(threshold: Json, engine: str, *, among: tuple[str, str] = ("person", "people")) -> str:
+def sentence(
+    threshold: Threshold, engine: str, *, among: tuple[str, str] = ("person", "people")
+) -> str:
     """The threshold of a job, as the API tells it, in one line; `among` what it was set for."""
-    told = f"faces within {threshold['distance']:.4g} of a person are taken for that person"
-    if threshold["fmr"] is None:
+    told = f"faces within {threshold.distance:.4g} of a person are taken for that person"
+    if threshold.fmr is None:
         told += f"; how often {engine} errs there is not known"
     else:
-        at_most = "at most " if threshold["fmr_basis"] == Basis.AT_MOST else ""
+        at_most = "at most " if threshold.fmr_basis == "at_most" else ""
         told += (
-            f" (FMR {at_most}{threshold['fmr']:.2g}; FPIR {at_most}{threshold['fpir']:.2g} "
-            f"among {counted(threshold['subjects'], *among)}; "
-            f"FNMR {threshold['fnmr']:.2g}; {engine})"
+            f" (FMR {at_most}{threshold.fmr:.2g}; FPIR {at_most}{threshold.fpir:.2g} "
+            f"among {counted(threshold.subjects or 0, *among)}; "
+            f"FNMR {threshold.fnmr:.2g}; {engine})"
         )
-        if threshold["fmr_basis"] == Basis.EXTRAPOLATED:
+        if threshold.fmr_basis == "extrapolated":
             told += "; so low an FMR was not measured but extrapolated, and the FPIR with it"
-    return f"{told}; {threshold['advice']}" if threshold["advice"] else told
+    return f"{told}; {threshold.advice}" if threshold.advice else told

@@ -9,8 +9,9 @@ from bench.soak.journal import Journal
 from bench.soak.pace import Pace
 from bench.soak.plan import SUBJECTS, PlannedJob
 from bench.soak.stack import SoakError, SoakStack
-from bench.soak.ways import WAYS, SoakClient, Submitting
+from bench.soak.ways import WAYS, Submitting
 from db.errors import UnavailableError
+from facebatch.client import Client
 from pipeline.specs import DEFAULT_ENGINE
 
 CLIENTS = 3
@@ -44,9 +45,9 @@ class Clients:
     def start(self) -> None:
         """Makes the gallery, then begins to submit."""
         with self._client() as client:
-            self._gallery_id = client.ensure_gallery("soak", engine=DEFAULT_ENGINE.name)
+            self._gallery_id = str(client.galleries.ensure("soak", engine=DEFAULT_ENGINE.name).id)
             self._subjects = {
-                name: client.ensure_subject(self._gallery_id, name) for name in SUBJECTS
+                name: str(client.subjects.ensure(self._gallery_id, name).id) for name in SUBJECTS
             }
         for thread in self._threads:
             thread.start()
@@ -58,8 +59,8 @@ class Clients:
         if self._errors:
             raise self._errors[0]
 
-    def _client(self) -> SoakClient:
-        return SoakClient(self._api_url, patience_s=PATIENCE_S)
+    def _client(self) -> Client:
+        return Client(self._api_url, patience_s=PATIENCE_S)
 
     def _work(self) -> None:
         try:
@@ -68,7 +69,7 @@ class Clients:
         except BaseException as exc:  # noqa: BLE001 - the thread's border; `join` raises it.
             self._errors.append(exc)
 
-    def _submit_all(self, client: SoakClient) -> None:
+    def _submit_all(self, client: Client) -> None:
         pause = threading.Event()
         while not self._errors:
             try:
@@ -79,7 +80,7 @@ class Clients:
                 pause.wait(LOOK_EVERY_S)
             WAYS[job.way](self._submitting(client, job))
 
-    def _submitting(self, client: SoakClient, job: PlannedJob) -> Submitting:
+    def _submitting(self, client: Client, job: PlannedJob) -> Submitting:
         wanted = {"kind": job.kind}
         if job.kind != "detect":
             wanted["gallery"] = self._gallery_id

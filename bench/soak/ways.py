@@ -9,19 +9,17 @@ import json
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from bench.soak.journal import Journal
 from bench.soak.photos import SoakPhoto, hashes
-from cli.calls import checked
-from cli.client import Client, PhotoFile
 from db.allowed import SOURCES_FOLDER
 from db.retry import retrying
 from db.tenants import LOCAL_TENANT
+from facebatch.client import Client, Photo
+from facebatch.client.fields import SourceFields
+from facebatch.client.models.jobs import Job
 
 AT_ONCE = 6
 """Photos in one of several requests."""
@@ -29,40 +27,11 @@ PUT_PATIENCE_S = 900.0
 """As the clients wait for the API, so for the bucket: no fault lasts a tenth of it."""
 
 
-class SoakClient(Client):
-    """The commands' own client, which asks again until it is answered, and one more request."""
-
-    def submit_zip(self, wanted: Mapping[str, Any], archive: bytes) -> str:
-        """The id of a job that was made of a zip; as `submit`."""
-
-        def send() -> httpx.Response:
-            files = {"archive": ("photos.zip", archive)}
-            return self._http.post("/v1/jobs", data=dict(wanted), files=files)
-
-        return str(json.loads(checked(self.answered(send)).content)["id"])
-
-    def submit(self, wanted: Mapping[str, Any], photos: Sequence[SoakPhoto]) -> str:
-        """The id of a job that was made of these photos in one request, and takes no others.
-
-        Where the answer is lost the job may be there, and is made again.
-        """
-
-        def send() -> httpx.Response:
-            with ExitStack() as opened:
-                files = [
-                    ("photos", (photo.name, opened.enter_context(photo.path.open("rb"))))
-                    for photo in photos
-                ]
-                return self._http.post("/v1/jobs", data=dict(wanted), files=files)
-
-        return str(json.loads(checked(self.answered(send)).content)["id"])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitting:
     """A job on its way in."""
 
-    client: SoakClient
+    client: Client
     journal: Journal
     way: str
     wanted: Mapping[str, Any]
@@ -77,20 +46,20 @@ class Submitting:
 
     def seal(self, job_id: str) -> None:
         """Says that no further photos come."""
-        self.client.seal(job_id)
+        self.client.jobs.seal(job_id)
         self.journal.sealed(job_id)
 
 
 def in_one_request(one: Submitting) -> None:
     """Job and photos at once."""
-    job_id = one.client.submit(one.wanted, one.photos)
+    job_id = _id(one.client.jobs.create(photos=_named(one.photos), **one.wanted))
     one.accepted(job_id, one.photos)
     one.journal.sealed(job_id)
 
 
 def bit_by_bit(one: Submitting) -> None:
     """An open job, which gets its photos in several requests."""
-    job_id = one.client.open_job(**one.wanted)
+    job_id = _id(one.client.jobs.open(**one.wanted))
     for some in _portions(one.photos):
         _send(one, job_id, some)
     one.seal(job_id)
@@ -98,8 +67,8 @@ def bit_by_bit(one: Submitting) -> None:
 
 def by_hash(one: Submitting) -> None:
     """An open job, which is sent only those photos that the server does not know."""
-    job_id = one.client.open_job(**one.wanted)
-    missing = one.client.add_known(job_id, hashes(one.photos))
+    job_id = _id(one.client.jobs.open(**one.wanted))
+    missing = one.client.jobs.add_known(job_id, hashes(one.photos)).missing
     one.accepted(job_id, [photo for photo in one.photos if photo.name not in missing])
     for some in _portions([photo for photo in one.photos if photo.name in missing]):
         _send(one, job_id, some)
@@ -108,7 +77,7 @@ def by_hash(one: Submitting) -> None:
 
 def as_a_zip(one: Submitting) -> None:
     """An archive, which is listed when the answer is long there."""
-    job_id = one.client.submit_zip(one.wanted, packed(one.photos))
+    job_id = _id(one.client.jobs.create(archives=[packed(one.photos)], **one.wanted))
     one.accepted(job_id, one.photos)
     one.journal.sealed(job_id)
 
@@ -159,16 +128,23 @@ def _put(one: Submitting, key: str, data: bytes) -> None:
     retrying(functools.partial(one.put, key, data), for_s=PUT_PATIENCE_S)
 
 
-def _of_a_source(one: Submitting, source: Mapping[str, str]) -> None:
-    job_id = one.client.open_job(**one.wanted, sources=[source])
+def _of_a_source(one: Submitting, source: SourceFields) -> None:
+    job_id = _id(one.client.jobs.create(**one.wanted, sources=[source]))
     one.accepted(job_id, one.photos)
     one.journal.sealed(job_id)
 
 
 def _send(one: Submitting, job_id: str, photos: Sequence[SoakPhoto]) -> None:
-    files = [PhotoFile(client_id=photo.name, path=photo.path) for photo in photos]
-    one.client.add_photos(job_id, files)
+    one.client.jobs.add_photos(job_id, _named(photos))
     one.accepted(job_id, photos)
+
+
+def _named(photos: Sequence[SoakPhoto]) -> list[Photo]:
+    return [Photo(name=photo.name, source=photo.path) for photo in photos]
+
+
+def _id(job: Job) -> str:
+    return str(job.id)
 
 
 def _portions(photos: Sequence[SoakPhoto]) -> Iterator[Sequence[SoakPhoto]]:

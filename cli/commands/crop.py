@@ -45,7 +45,7 @@ def crop(
     JOB is the job's id, FACE the face's, as `facebatch results` and `facebatch search` list it.
     """
     with reached(api_url) as client:
-        picture = client.crop(str(job), face, margin=margin, size=size)
+        picture = client.faces.crop(job, face, margin=margin, size_px=size)
     try:
         with whole_binary_file(out) as file:
             file.write(picture)

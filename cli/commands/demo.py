@@ -11,7 +11,6 @@ from cli.sample import prepare_sample
 from cli.stack.home import home_of
 from cli.stack.session import start_detached
 from db.settings import load_settings
-from db.states import MultipleFaces
 from pipeline.specs import DEFAULT_ENGINE
 from pipeline.thresholds import WantedThreshold
 
@@ -19,7 +18,7 @@ OPTIONS = MatchOptions(
     engine=DEFAULT_ENGINE.name,
     threshold=WantedThreshold(),
     top_k=5,
-    multiple_faces=MultipleFaces.REFUSE.value,
+    multiple_faces="refuse",
 )
 
 

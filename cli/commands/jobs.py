@@ -4,8 +4,6 @@ from itertools import islice
 
 import click
 
-from cli.calls import Json
-from cli.client import Client
 from cli.columns import table
 from cli.commands.of_jobs.changes import CHANGES
 from cli.commands.of_jobs.rematch import rematch
@@ -13,6 +11,8 @@ from cli.commands.of_jobs.show import show
 from cli.job_options import given
 from cli.numbers import Count
 from cli.reaching import API, reached
+from facebatch.client import Client
+from facebatch.client.models.jobs import Job
 
 COLUMNS = ("id", "kind", "state", "photos", "done", "no_face", "failed", "created")
 
@@ -43,10 +43,11 @@ for command in (show, *CHANGES, rematch):
 
 
 def _table(client: Client, limit: int) -> str:
-    return table([COLUMNS, *map(_row, islice(client.jobs(), limit))])
+    return table([COLUMNS, *map(_row, islice(client.jobs.list(), limit))])
 
 
-def _row(job: Json) -> tuple[str, ...]:
-    counts = job["counts"]
+def _row(job: Job) -> tuple[str, ...]:
+    counts = job.counts.as_json()
     numbers = (str(counts[name]) for name in ("total", "done", "no_face", "failed"))
-    return (job["id"], job["kind"], job["state"], *numbers, job["created_at"][:19] + "Z")
+    created = f"{job.created_at:%Y-%m-%dT%H:%M:%S}Z"
+    return (str(job.id), job.kind, job.state, *numbers, created)

@@ -9,17 +9,18 @@ from typing import TextIO
 
 import click
 
-from cli.client import Client
 from cli.files import whole_file
 from cli.job_options import ENGINE, LIMITS, MULTIPLE_FACES, THRESHOLD, TOP
 from cli.matching import MatchedPhoto, Matcher, MatchOptions
 from cli.output import stdout, write_jsonl, writer_for
 from cli.progress import steps_for
+from cli.reaching import client_of
 from cli.scan import FolderError, FoundPeople, FoundPhotos, find_people, find_photos
 from cli.stack.session import running_stack
 from cli.telling import warn, warn_of_left_out
 from cli.thresholds import wanted_threshold
 from db.settings import Settings, load_settings
+from facebatch.client.models.jobs import MultipleFaces
 from pipeline.face_limits import FaceLimits
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -62,7 +63,7 @@ def match(  # noqa: PLR0917 - click calls it by name.
     target_fmr: float | None,
     target_fpir: float | None,
     top_k: int,
-    multiple_faces: str,
+    multiple_faces: MultipleFaces,
     min_face_px: int,
     min_quality: float,
 ) -> None:
@@ -111,7 +112,7 @@ def matched_photos(
     """Runs the match on a stack that is there or is started for it; yields the results."""
     with (
         running_stack(settings) as stack,
-        Client(stack.api_url, key=settings.api_key, tell=warn) as client,
+        client_of(stack.api_url, settings) as client,
         Matcher(client, steps_for(sys.stderr), warn).matched(people, photos, options) as results,
     ):
         yield results

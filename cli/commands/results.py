@@ -9,8 +9,6 @@ from typing import BinaryIO
 
 import click
 
-from cli.calls import Json
-from cli.client import Client
 from cli.files import whole_binary_file
 from cli.progress import Step, steps_for
 from cli.reaching import API, reached
@@ -19,6 +17,9 @@ from cli.telling import counted, warn
 from db.exports.formats import OF_SUBJECTS, chunks_of
 from db.exports.lines import Line
 from db.states import ExportFormat
+from facebatch.client import Client
+from facebatch.client.models.base import Answer
+from facebatch.client.models.jobs import Job
 
 BINARY = (ExportFormat.PARQUET,)
 """Formats that no terminal should get."""
@@ -110,29 +111,29 @@ class _Reading:
         self._of_subjects = export_format in OF_SUBJECTS
 
     def pages(self) -> Iterator[Sequence[Line]]:
-        job = self._client.job(self._job_id)
-        if job["finished_at"] is None:
-            warn(f"the job is {job['state']}: {_not_ended(job)}")
+        job = self._client.jobs.get(self._job_id)
+        if not job.ended:
+            warn(f"the job is {job.state}: {_not_ended(job)}")
         if self._of_subjects:
-            yield from _grouped(self._client.subjects_of(self._job_id))
+            yield from _grouped(self._client.jobs.subjects(self._job_id))
             return
-        with Step(steps_for(sys.stderr), "results", job["counts"]["total"]) as step:
+        with Step(steps_for(sys.stderr), "results", job.counts.total) as step:
             done = 0
-            for page in _grouped(self._client.results(self._job_id)):
+            for page in _grouped(self._client.jobs.results(self._job_id)):
                 yield page
                 done += len(page)
                 step.at(done)
 
 
-def _not_ended(job: Json) -> str:
-    left = job["counts"]["queued"] + job["counts"]["running"]
-    return f"{counted(left, 'photo')} of {job['counts']['total']} so far have no result"
+def _not_ended(job: Job) -> str:
+    left = job.counts.total - job.counts.ended
+    return f"{counted(left, 'photo')} of {job.counts.total} so far have no result"
 
 
-def _grouped(lines: Iterable[Json]) -> Iterator[list[Line]]:
+def _grouped(answers: Iterable[Answer]) -> Iterator[list[Line]]:
     page: list[Line] = []
-    for line in lines:
-        page.append(line)
+    for one in answers:
+        page.append(one.as_json())
         if len(page) >= PAGE:
             yield page
             page = []

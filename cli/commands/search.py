@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from cli.calls import Json
 from cli.job_options import THRESHOLD
 from cli.numbers import Count
 from cli.reaching import API, reached
 from cli.telling import warn
 from cli.thresholds import sentence, wanted_threshold
+from facebatch.client.models.faces import FoundPhoto, Search
 from pipeline.names import spelt
 
 
@@ -45,9 +45,9 @@ def search(job: uuid.UUID, api_url: str | None, **chosen: Any) -> None:
     probe: Path | None = chosen["probe"]
     wanted = _wanted(chosen)
     with reached(api_url) as client:
-        pages = client.search(str(job), wanted, probe=probe)
+        pages = client.faces.search_pages(job, photo=probe, **wanted)
         for one in islice(_photos(pages), chosen["limit"]):
-            click.echo(json.dumps(one) if chosen["as_json"] else _line(one))
+            click.echo(json.dumps(one.as_json()) if chosen["as_json"] else _line(one))
 
 
 def _wanted(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -70,14 +70,13 @@ def _wanted(chosen: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _photos(pages: Iterator[Json]) -> Iterator[Json]:
+def _photos(pages: Iterator[Search]) -> Iterator[FoundPhoto]:
     for n, page in enumerate(pages):
         if n == 0:
-            threshold, engine = page["threshold"], page["engine"]["name"]
-            warn(sentence(threshold, engine, among=("face", "faces")))
-        yield from page["photos"]
+            warn(sentence(page.threshold, page.engine.name, among=("face", "faces")))
+        yield from page.photos
 
 
-def _line(photo: Json) -> str:
-    name = photo["client_id"] or photo["name"]
-    return f"{photo['distance']:.3f}  {photo['face']['id']:>8}  {spelt(name)}"
+def _line(photo: FoundPhoto) -> str:
+    name = photo.client_id or photo.name
+    return f"{photo.distance:.3f}  {photo.face.id:>8}  {spelt(name)}"

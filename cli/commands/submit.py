@@ -59,15 +59,15 @@ def submit(target: str, api_url: str | None, **chosen: Any) -> int:
             threads=chosen["threads"],
             afresh=chosen["afresh"],
         )
-        job = client.job(submitting.run(found))
+        job = client.jobs.get(submitting.run(found))
         report.submitted()
         if chosen["wait"]:
-            job = ended_job(client, job["id"])
+            job = ended_job(client, str(job.id))
             tell_end(client, job)
         elif api_url is None:
             _warn_of_end(home)
         report.end(job)
-    is_well = job["state"] == SUCCEEDED or not chosen["wait"]
+    is_well = job.state == SUCCEEDED or not chosen["wait"]
     return 0 if is_well and not report.n_refused else 1
 
 

@@ -4,16 +4,19 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import click
 
-from cli.calls import Json
 from cli.columns import table
 from cli.numbers import Count
 from cli.reaching import API, reached
+from facebatch.client.models.base import Answer
+from facebatch.client.models.webhooks import Delivery, EventType, Webhook
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 WEBHOOK = click.argument("webhook", type=click.UUID)
+Told = TypeVar("Told", bound=Answer)
 EVENTS = ("job.completed", "job.failed", "job.progress", "match.found", "endpoint.disabled")
 
 
@@ -28,7 +31,7 @@ def webhooks() -> None:
 def list_webhooks(api_url: str | None, *, as_json: bool) -> None:
     """List webhooks, the oldest first."""
     with reached(api_url) as client:
-        found = list(client.pages("/v1/webhooks", "webhooks"))
+        found = list(client.webhooks.list())
     _tell(found, ("id", "state", "events", "url"), _webhook, as_json=as_json)
 
 
@@ -55,21 +58,21 @@ def list_webhooks(api_url: str | None, *, as_json: bool) -> None:
 @API
 def create(
     url: str,
-    events: Sequence[str],
+    events: Sequence[EventType],
     subjects: Sequence[uuid.UUID],
     api_url: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Have events sent to a URL. Its secret, to verify them with, is shown this once."""
-    wanted = {"url": url, "events": list(events), "subjects": [str(one) for one in subjects]}
     with reached(api_url) as client:
-        made = client.call("POST", "/v1/webhooks", json=wanted)
+        made = client.webhooks.create(url, events, subjects=subjects)
+    secret = made.secret.get_secret_value()
     if as_json:
-        click.echo(json.dumps(made))
+        click.echo(json.dumps(made.as_json() | {"secret": secret}))
         return
-    click.echo(f"webhook {made['id']}")
-    click.echo(f"secret  {made['secret']}  (it is not shown again)")
+    click.echo(f"webhook {made.id}")
+    click.echo(f"secret  {secret}  (it is not shown again)")
 
 
 @webhooks.command(short_help="Delete a webhook.")
@@ -78,7 +81,7 @@ def create(
 def delete(webhook: uuid.UUID, api_url: str | None) -> None:
     """Delete a webhook, with what waits for it."""
     with reached(api_url) as client:
-        client.call("DELETE", f"/v1/webhooks/{webhook}")
+        client.webhooks.delete(webhook)
 
 
 @webhooks.command(short_help="Give a webhook a new secret.")
@@ -96,10 +99,8 @@ def delete(webhook: uuid.UUID, api_url: str | None) -> None:
 def rotate(webhook: uuid.UUID, overlap_s: int, api_url: str | None) -> None:
     """Give a webhook a new secret, which is shown this once."""
     with reached(api_url) as client:
-        changed = client.call(
-            "POST", f"/v1/webhooks/{webhook}/rotate", json={"overlap_s": overlap_s}
-        )
-    click.echo(f"secret  {changed['secret']}  (it is not shown again)")
+        changed = client.webhooks.rotate(webhook, overlap_s=overlap_s)
+    click.echo(f"secret  {changed.secret.get_secret_value()}  (it is not shown again)")
 
 
 @webhooks.command(short_help="Send a test event to a webhook.")
@@ -108,8 +109,8 @@ def rotate(webhook: uuid.UUID, overlap_s: int, api_url: str | None) -> None:
 def test(webhook: uuid.UUID, api_url: str | None) -> None:
     """Send a test event to a webhook; `deliveries` shows whether it has arrived."""
     with reached(api_url) as client:
-        sent = client.call("POST", f"/v1/webhooks/{webhook}/test")
-    click.echo(f"event   {sent['event']}")
+        sent = client.webhooks.test(webhook)
+    click.echo(f"event   {sent.event}")
 
 
 @webhooks.command(short_help="Send events to a webhook again.")
@@ -124,10 +125,9 @@ def test(webhook: uuid.UUID, api_url: str | None) -> None:
 @API
 def replay(webhook: uuid.UUID, since: str, api_url: str | None, *, delivered_too: bool) -> None:
     """Send all events since a moment again that did not arrive."""
-    wanted = {"since": since, "delivered_too": delivered_too}
     with reached(api_url) as client:
-        sent = client.call("POST", f"/v1/webhooks/{webhook}/replay", json=wanted)
-    click.echo(f"events  {sent['deliveries']}")
+        sent = client.webhooks.replay(webhook, since=since, delivered_too=delivered_too)
+    click.echo(f"events  {sent.deliveries}")
 
 
 @webhooks.command(short_help="List what was sent, and with what answer.")
@@ -152,36 +152,34 @@ def deliveries(
     as_json: bool,
 ) -> None:
     """List what was sent, the latest first, and with what answer."""
-    named = {"webhook": webhook, "job": job}
-    params = {name: str(value) for name, value in named.items() if value is not None}
     with reached(api_url) as client:
-        found = list(islice(client.pages("/v1/deliveries", "deliveries", params=params), limit))
+        found = list(islice(client.webhooks.deliveries(webhook=webhook, job=job), limit))
     columns = ("id", "type", "state", "attempts", "status", "error", "created")
     _tell(found, columns, _delivery, as_json=as_json)
 
 
-def _webhook(one: Json) -> tuple[str, ...]:
-    state = "enabled" if one["enabled"] else f"disabled ({one['disabled_reason']})"
-    return one["id"], state, ",".join(one["events"]), one["url"]
+def _webhook(one: Webhook) -> tuple[str, ...]:
+    state = "enabled" if one.enabled else f"disabled ({one.disabled_reason})"
+    return str(one.id), state, ",".join(one.events), one.url
 
 
-def _delivery(one: Json) -> tuple[str, ...]:
-    latest = one["attempts"][0] if one["attempts"] else {"status": None}
+def _delivery(one: Delivery) -> tuple[str, ...]:
+    status = one.attempts[0].status if one.attempts else None
     return (
-        *(one["id"], one["type"], one["state"], str(len(one["attempts"]))),
-        *(str(latest["status"] or "-"), one["error"] or "-", one["created_at"][:19] + "Z"),
+        *(str(one.id), one.type, one.state, str(len(one.attempts))),
+        *(str(status or "-"), one.error or "-", f"{one.created_at:%Y-%m-%dT%H:%M:%S}Z"),
     )
 
 
 def _tell(
-    found: Sequence[Json],
+    found: Sequence[Told],
     columns: tuple[str, ...],
-    row: Callable[[Json], tuple[str, ...]],
+    row: Callable[[Told], tuple[str, ...]],
     *,
     as_json: bool,
 ) -> None:
     if as_json:
         for one in found:
-            click.echo(json.dumps(one))
+            click.echo(json.dumps(one.as_json()))
         return
     click.echo(table([columns, *map(row, found)]))

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from cli.calls import ApiError, Json
-from cli.client import Client
+from cli.asking import Json
 from cli.submitting.memory import Memory, Remembered
 from cli.telling import warn
+from facebatch.client import Client
+from facebatch.errors import NotFoundError
 
 ENDED_BY_HAND = "cancelled"
 
@@ -26,7 +27,7 @@ def begin(client: Client, memory: Memory, wanted: Json, *, afresh: bool) -> Begu
     found = None if remembered is None else _standing(client, remembered, afresh=afresh)
     if found is not None:
         return found
-    job_id = client.open_job(**wanted)
+    job_id = str(client.jobs.open(**wanted).id)
     memory.keep(wanted, Remembered(job_id=job_id, content=None))
     return Begun(job_id=job_id)
 
@@ -35,19 +36,19 @@ def _standing(client: Client, remembered: Remembered, *, afresh: bool) -> Begun 
     """The job as it is now, in a word to the user; None where a new one is needed."""
     job_id = remembered.job_id
     try:
-        job = client.job(job_id)
-    except ApiError as exc:
+        job = client.jobs.get(job_id)
+    except NotFoundError as exc:
         if exc.code != "job_not_found":
             raise
         warn(f"job {job_id}, with which this was begun, is gone; it begins anew")
         return None
-    if job["state"] == ENDED_BY_HAND or job["cancelling"]:
+    if job.state == ENDED_BY_HAND or job.cancelling:
         warn(f"job {job_id}, with which this was begun, was cancelled; it begins anew")
         return None
     if afresh:
-        if job["sealed_at"] is None:
+        if job.sealed_at is None:
             warn(f"job {job_id}, which was begun before, is left as it is, and gets no more photos")
         return None
-    if job["sealed_at"] is None:
+    if job.sealed_at is None:
         warn(f"going on with job {job_id}")
-    return Begun(job_id=job_id, sealed=job["sealed_at"] is not None, content=remembered.content)
+    return Begun(job_id=job_id, sealed=job.sealed_at is not None, content=remembered.content)

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from cli.client import PhotoFile
 from cli.client_ids import client_id_of
 from cli.parallel import in_order
 from cli.progress import Step
 from cli.scan import PhotoWalk
-from cli.sending import HashedPhoto, Outcome, Refusal, Sender, groups, hashed, parted, unreadable
+from cli.sending import (
+    HashedPhoto,
+    Outcome,
+    PhotoFile,
+    Refusal,
+    Sender,
+    hashed,
+    in_requests,
+    parted,
+    unreadable,
+)
 from cli.submitting.hashes import HashNotes, Noted, Stamp
 from cli.submitting.report import Report
 
@@ -110,7 +119,7 @@ class FolderPass:
             }
             firsts, copies = parted(batch.missing, self._under_way)
             self._under_way |= dict.fromkeys(_hashes(firsts), math.inf)
-            yield from (_Group(photos=group) for group in groups(firsts))
+            yield from (_Group(photos=group) for group in in_requests(firsts))
             yield _End(batch=batch, copies=copies)
 
     def _batches(self) -> Iterator[list[_Found]]:

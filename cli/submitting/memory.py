@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.calls import Json
+from cli.asking import Json
 from cli.stack.home import Home, home_errors, write_private
 from cli.stack.lock import FileLock
 from pipeline.errors import FaceBatchError

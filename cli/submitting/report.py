@@ -4,9 +4,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cli.calls import Json
+from cli.asking import Json
 from cli.sending import Refusal
 from cli.telling import counted, warn
+from facebatch.client.models.jobs import Job
 
 TOLD_AT_MOST = 100
 """Refused photos that are named to a person, one by one; a script gets them all."""
@@ -51,10 +52,10 @@ class Report:
         if self.by_photo and not self.as_json:
             warn(self._summary())
 
-    def end(self, job: Json) -> None:
+    def end(self, job: Job) -> None:
         """For a script: all numbers, and where the job stands."""
         numbers = {"sent": self.sent, "known": self.known, "refused": self.n_refused}
-        of_job = {"job": job["id"], "state": job["state"], "counts": job["counts"]}
+        of_job = {"job": str(job.id), "state": job.state, "counts": job.counts.as_json()}
         if self.as_json:
             _print(of_job | (numbers if self.by_photo else {}))
 

@@ -4,8 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import assert_never
 
-from cli.calls import ApiError, Json
-from cli.client import Client
+from cli.asking import Json
 from cli.progress import Step, steps_for
 from cli.scan import PhotoWalk, no_photos
 from cli.sending import Sender
@@ -16,6 +15,8 @@ from cli.submitting.memory import Memory, Remembered
 from cli.submitting.report import Report
 from cli.submitting.targets import ARCHIVE, File, Folder, InBucket, Target
 from cli.telling import warn, warn_of_left_out
+from facebatch.client import Client
+from facebatch.errors import ConflictError
 from pipeline.errors import FaceBatchError
 
 MB = 1_000_000
@@ -82,7 +83,7 @@ class Submitting:
     def _file(self, file: File) -> str:
         stamp = Stamp.of(file.path)
         begun = self._begin()
-        if not begun.sealed and not any(self.client.sources(begun.job_id)):
+        if not begun.sealed and not any(self.client.jobs.sources(begun.job_id)):
             self._send(begun.job_id, file, stamp.size_bytes)
         return self._ended(begun, f"{stamp.size_bytes} {stamp.mtime_ns} {stamp.inode}")
 
@@ -93,15 +94,15 @@ class Submitting:
                 step.at(sent_bytes // MB)
 
             if file.kind == ARCHIVE:
-                self.client.add_archive(job_id, file.path, progress=progress)
+                self.client.jobs.add_archive(job_id, file.path, progress=progress)
             else:
-                upload = self.client.upload(file.kind, file.path, progress=progress)
-                self.client.add_source(job_id, {"kind": file.kind, "upload": upload})
+                upload = self.client.uploads.send_one(file.kind, file.path, progress=progress)
+                self.client.jobs.add_source(job_id, {"kind": file.kind, "upload": upload.id})
 
     def _in_bucket(self, place: InBucket) -> str:
         begun = self._begin()
-        if not begun.sealed:
-            self.client.add_source(begun.job_id, place.source)
+        if not begun.sealed and not any(self.client.jobs.sources(begun.job_id)):
+            self.client.jobs.add_source(begun.job_id, place.source)
         # Its owner may change what is there; the server lists it once, when it is submitted.
         return self._ended(begun, "")
 
@@ -117,11 +118,11 @@ class Submitting:
             return begun.job_id
         self.memory.keep(self.wanted, Remembered(job_id=begun.job_id, content=content))
         try:
-            self.client.seal(begun.job_id)
-        except ApiError as exc:
+            self.client.jobs.seal(begun.job_id)
+        except ConflictError as exc:
             if exc.code != "job_empty":
                 raise
-            self.client.cancel(begun.job_id)
+            self.client.jobs.cancel(begun.job_id)
             raise NothingSubmittedError("no photo could be sent, so there is no job") from exc
         return begun.job_id
 

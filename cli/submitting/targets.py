@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from cli.calls import Json
+from facebatch.client.fields import SourceFields
+from facebatch.client.models.files import FileKind
 
 BUCKET = "s3://"
-ARCHIVE = "archive"
-MANIFEST = "manifest"
+ARCHIVE: FileKind = "archive"
+MANIFEST: FileKind = "manifest"
 ARCHIVE_SUFFIXES = (".zip",)
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl")
 
@@ -25,7 +26,7 @@ class Folder:
 class File:
     """A zip or a manifest of this machine, which is sent as it is."""
 
-    kind: str
+    kind: FileKind
     path: Path
 
 
@@ -34,7 +35,7 @@ class InBucket:
     """Objects that the server reads where they are."""
 
     url: str
-    source: Json
+    source: SourceFields
     """As the API takes it."""
 
 
@@ -59,7 +60,7 @@ def target_of(given: str) -> Target:
     )
 
 
-def _kind(name: str) -> str | None:
+def _kind(name: str) -> FileKind | None:
     if name.lower().endswith(ARCHIVE_SUFFIXES):
         return ARCHIVE
     return MANIFEST if name.lower().endswith(MANIFEST_SUFFIXES) else None
@@ -72,5 +73,9 @@ def _in_bucket(url: str) -> InBucket:
             f"{url} names no photos; give s3://BUCKET/PREFIX", param_hint="TARGET"
         )
     kind = _kind(key)
-    named: Json = {"kind": "prefix", "prefix": key} if kind is None else {"kind": kind, "key": key}
-    return InBucket(url=url, source=named | {"bucket": bucket})
+    source: SourceFields = (
+        {"kind": "prefix", "prefix": key, "bucket": bucket}
+        if kind is None
+        else {"kind": kind, "key": key, "bucket": bucket}
+    )
+    return InBucket(url=url, source=source)

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from cli.asking import limit_fields, threshold_fields
-from cli.calls import Json
-from cli.client import Client
+from cli.asking import Json, limit_fields, threshold_fields
+from facebatch.client import Client
 from pipeline.errors import FaceBatchError
 from pipeline.face_limits import FaceLimits
 from pipeline.thresholds import WantedThreshold
@@ -45,11 +44,11 @@ class Enrol:
 
     def fields(self, client: Client) -> Json:
         """Those of the job; gallery and person are made where there are none."""
-        gallery_id = client.ensure_gallery(self.gallery, engine=self.engine)
+        gallery_id = str(client.galleries.ensure(self.gallery, engine=self.engine).id)
         return {
             "kind": "enrol",
             "gallery": gallery_id,
-            "subject": client.ensure_subject(gallery_id, self.subject),
+            "subject": str(client.subjects.ensure(gallery_id, self.subject).id),
             "multiple_faces": self.multiple_faces,
         }
 
@@ -80,8 +79,8 @@ class WantedJob:
 
 
 def _gallery_id(client: Client, name: str) -> str:
-    if (found := client.gallery_id(name)) is None:
+    if (found := client.galleries.find(name)) is None:
         raise GalleryUnknownError(
             f"there is no gallery called {name}; --enrol-as makes one of photos of a person"
         )
-    return found
+    return str(found.id)

@@ -17,16 +17,18 @@ from bench.soak.faults import NOT_COME_TO
 from bench.soak.journal import Accepted
 from bench.soak.photos import Finding, SoakPhoto, hashes, make_photos, undisturbed
 from bench.soak.stack import SoakStack, wait_for
-from bench.soak.ways import SoakClient, packed
-from cli.client import PhotoFile
+from bench.soak.ways import packed
 from cli.sample import Sample
 from cli.stack.home import Home
 from cli.stack.ports import FreePorts
 from db.failpoints import Failpoint
+from facebatch.client import Client, Photo
 
 PHOTOS = 5
 LIMIT_S = 60
 """Far longer than anything takes: a wait ends by its condition, or the test fails."""
+PATIENCE_S = 120
+"""Of a client whose server dies."""
 LISTING = [Failpoint.PAGE_UNCOMMITTED, Failpoint.PAGE_ADDED, Failpoint.SOURCE_LISTED]
 POINTS = [point for point in Failpoint if point not in {*NOT_COME_TO, *LISTING}]
 
@@ -49,18 +51,19 @@ class Place:
 
     def submit(self, photos: Sequence[SoakPhoto]) -> str:
         """A sealed job of these photos, however often it has to be asked for."""
-        with SoakClient(self.stack.api_url) as client:
-            job_id = client.open_job(kind="detect")
-            files = [PhotoFile(client_id=one.name, path=one.path) for one in photos]
-            client.add_photos(job_id, files)
-            client.seal(job_id)
-        return self._noted(job_id, photos)
+        with Client(self.stack.api_url, patience_s=PATIENCE_S) as client:
+            job = client.jobs.open("detect")
+            client.jobs.add_photos(
+                job.id, [Photo(name=one.name, source=one.path) for one in photos]
+            )
+            client.jobs.seal(job.id)
+        return self._noted(str(job.id), photos)
 
     def submit_zip(self, photos: Sequence[SoakPhoto]) -> str:
         """A job of a zip of these photos."""
-        with SoakClient(self.stack.api_url) as client:
-            job_id = client.submit_zip({"kind": "detect"}, packed(photos))
-        return self._noted(job_id, photos)
+        with Client(self.stack.api_url, patience_s=PATIENCE_S) as client:
+            job = client.jobs.create("detect", archives=[packed(photos)])
+        return self._noted(str(job.id), photos)
 
     def _noted(self, job_id: str, photos: Sequence[SoakPhoto]) -> str:
         """The job, which the server has accepted."""

@@ -13,11 +13,10 @@ from faces_kit import faces_of, of_nobody, of_the_sample
 from ledger_kit import Kit
 from PIL import Image
 
-from cli import calls, client
-from cli.client import Client
 from cli.sample import Sample
 from db.results import job_items
 from db.session import transaction
+from facebatch.client import Client, connection
 
 
 @pytest.fixture
@@ -59,12 +58,11 @@ def test_pages_are_read_to_the_end(
     job = of_nobody(local, *[(1,)] * 7)
     with transaction(local.database) as session:
         face = job_items(session, local.tenant_id, job, limit=1)[0].faces[0].id
-    monkeypatch.setattr(client, "PAGE", 2)
-    assert calls.PAGE > 2
+    monkeypatch.setattr(connection, "PAGE", 2)
     with Client(url) as asking:
-        pages = list(asking.search(str(job), {"face": face}))
-    assert [len(page["photos"]) for page in pages] == [2, 2, 2, 1]
-    assert len({one["name"] for page in pages for one in page["photos"]}) == 7
+        pages = list(asking.faces.search_pages(job, face=face))
+    assert [len(page.photos) for page in pages] == [2, 2, 2, 1]
+    assert len({one.name for page in pages for one in page.photos}) == 7
 
 
 def test_what_is_not_there_is_said(api: Api, local: Kit, url: str, tmp_path: Path) -> None:

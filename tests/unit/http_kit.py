@@ -8,11 +8,109 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-Answer = tuple[int, object]
+Answer = tuple[int, object] | tuple[int, object, dict[str, str]]
+"""A status, a body, and headers where there are some."""
+HANGS_UP: Answer = (0, b"")
+"""No answer at all, once the request is read."""
+SOME_ID = "0192f3a1-0000-7000-8000-000000000001"
+SOME_TIME = "2026-01-01T00:00:00Z"
+ENGINE = {"name": "dlib-classic", "version": "1"}
+
+
+def gallery_told(gallery_id: str = SOME_ID, name: str = "people") -> dict[str, Any]:
+    """A gallery, as the API tells it."""
+    counts = {"dimension": 128, "subjects": 1, "templates": 1}
+    return {"id": gallery_id, "name": name, "engine": ENGINE, **counts, "created_at": SOME_TIME}
+
+
+def subject_told(subject_id: str = SOME_ID, name: str = "anna") -> dict[str, Any]:
+    """A subject, as the API tells it."""
+    more = {"gallery": SOME_ID, "templates": 1, "created_at": SOME_TIME}
+    return {"id": subject_id, "name": name, **more}
+
+
+def job_told(
+    job_id: str = SOME_ID, *, total: int = 0, ended: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """A job, as the API tells it: under way, or `ended` in this state."""
+    told = {
+        "id": job_id,
+        "kind": "identify",
+        "state": ended or "running",
+        "priority": "normal",
+        "paused": False,
+        "cancelling": False,
+        "round": 1,
+        "gallery": None,
+        "galleries": [],
+        "subject": None,
+        "engine": ENGINE,
+        "threshold": {
+            "distance": 0.5,
+            "target_fmr": None,
+            "target_fpir": None,
+            "subjects": 100,
+            "fmr": 1e-4,
+            "fmr_basis": "measured",
+            "fpir": 0.01,
+            "fnmr": 0.2,
+            "advice": None,
+            "better_engine": None,
+            "meaning": "a distance",
+        },
+        "top_k": 5,
+        "multiple_faces": "refuse",
+        "min_face_px": 0,
+        "min_quality": 0.0,
+        "counts": {
+            "total": total,
+            "queued": 0 if ended else total,
+            "running": 0,
+            "done": total if ended else 0,
+            "no_face": 0,
+            "failed": 0,
+            "cancelled": 0,
+        },
+        "sources_open": 0,
+        "source_error": None,
+        "rate_per_s": None,
+        "seconds_left": None,
+        "callback_url": None,
+        "created_at": SOME_TIME,
+        "sealed_at": None,
+        "started_at": None,
+        "finished_at": SOME_TIME if ended else None,
+    }
+    return told | more
+
+
+def result_told(name: str) -> dict[str, Any]:
+    """A photo of nobody, as the API tells it."""
+    unknown = ("key", "error", "sha256", "size_bytes", "taken_at", "width", "height", "orientation")
+    return {
+        "name": name,
+        "client_id": name,
+        "status": "done",
+        **dict.fromkeys(unknown),
+        "rotation": 0,
+        "faces": [],
+        "faces_left_out": 0,
+        "engine": ENGINE,
+        "threshold": 0.5,
+        "attempts": 1,
+        "finished_at": SOME_TIME,
+    }
+
+
+def results_told(*names: str, next_cursor: str | None = None) -> dict[str, Any]:
+    """A page of results, as the API tells it."""
+    told = [result_told(name) for name in names]
+    return {"job": job_told(), "results": told, "next_cursor": next_cursor}
 
 
 @dataclass
@@ -22,6 +120,9 @@ class Scripted:
     answers: list[Answer]
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of each request; names in small letters."""
+    bodies: list[bytes] = field(default_factory=list)
 
     def next_answer(self) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -35,15 +136,21 @@ def scripted(*answers: Answer, port: int = 0) -> Iterator[Scripted]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             script.asked.append(f"{self.command} {self.path}")
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body = script.next_answer()
+            script.headers.append({name.lower(): value for name, value in self.headers.items()})
+            script.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            status, body, *more = script.next_answer()
+            if not status:
+                self.close_connection = True
+                return
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_DELETE = do_GET  # noqa: N815 - likewise.
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - likewise.
 
         def log_message(self, *_: object) -> None:
             pass
@@ -91,14 +198,7 @@ class TinyApi:
         self.hashes.setdefault(job_id, set()).add(sha256)
         self.jobs[job_id].setdefault(
             client_id,
-            {
-                "client_id": client_id,
-                "status": "done",
-                "rotation": 0,
-                "error": None,
-                "faces": [],
-                "faces_left_out": 0,
-            },
+            result_told(client_id),
         )
 
 
@@ -125,12 +225,12 @@ def _route_galleries(app: Flask, api: TinyApi) -> None:
         gallery_id = str(uuid.uuid4())
         api.galleries[gallery_id] = name
         api.engines.append(request.get_json()["engine"])
-        return {"id": gallery_id}
+        return gallery_told(gallery_id, name), 201
 
     @app.get("/v1/galleries")
     def list_galleries() -> object:
         found = [
-            {"id": one, "name": name}
+            gallery_told(one, name)
             for one, name in api.galleries.items()
             if request.args.get("name", name) == name
         ]
@@ -155,21 +255,24 @@ def _route_subjects(app: Flask, api: TinyApi) -> None:
             return problem(422, "name_invalid")
         subject_id = str(uuid.uuid4())
         api.subjects[name] = subject_id
-        return {"id": subject_id}
+        return subject_told(subject_id, name), 201
 
     @app.get("/v1/galleries/<gallery_id>/subjects")
     def list_subjects(gallery_id: str) -> object:
-        found = [{"id": one, "name": name} for name, one in api.subjects.items()]
+        found = [subject_told(one, name) for name, one in api.subjects.items()]
         return {"subjects": found, "next_cursor": None}
 
 
 def _route_sending(app: Flask, api: TinyApi) -> None:
+    def told(job_id: str) -> object:
+        return job_told(job_id, total=len(api.jobs[job_id]), ended=api.ended.get(job_id))
+
     @app.post("/v1/jobs")
     def open_job() -> object:
         job_id = str(uuid.uuid4())
         api.jobs[job_id] = {}
         api.wanted.append(request.get_json() | {"id": job_id})
-        return {"id": job_id}, 201
+        return job_told(job_id), 201
 
     @app.post("/v1/jobs/<job_id>/photos")
     def add_photos(job_id: str) -> object:
@@ -180,12 +283,12 @@ def _route_sending(app: Flask, api: TinyApi) -> None:
         if not api.jobs[job_id]:
             return problem(409, "job_empty")
         api.ended[job_id] = "succeeded"
-        return {}
+        return told(job_id)
 
     @app.post("/v1/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> object:
         api.ended[job_id] = "cancelled"
-        return {}
+        return told(job_id)
 
 
 def _add_known(api: TinyApi, job_id: str) -> object:
@@ -212,21 +315,7 @@ def _add_files(api: TinyApi, job_id: str) -> object:
 def _route_reading(app: Flask, api: TinyApi) -> None:
     @app.get("/v1/jobs/<job_id>")
     def read_job(job_id: str) -> object:
-        total = len(api.jobs[job_id])
-        ended = job_id in api.ended
-        return {
-            "counts": {"total": total, "queued": 0 if ended else total, "running": 0},
-            "finished_at": "2026-01-01T00:00:00Z" if ended else None,
-            "threshold": {
-                "distance": 0.5,
-                "fmr": 1e-4,
-                "fmr_basis": "measured",
-                "fpir": 0.01,
-                "fnmr": 0.2,
-                "subjects": 100,
-                "advice": None,
-            },
-        }
+        return job_told(job_id, total=len(api.jobs[job_id]), ended=api.ended.get(job_id))
 
     @app.get("/v1/jobs/<job_id>/results")
     def results(job_id: str) -> object:
@@ -235,6 +324,7 @@ def _route_reading(app: Flask, api: TinyApi) -> None:
         page = items[start : start + 50]
         more = start + 50 < len(items)
         return {
+            "job": job_told(job_id),
             "results": [one for one in page if one["client_id"] not in api.lost],
             "next_cursor": str(start + 50) if more else None,
         }

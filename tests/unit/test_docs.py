@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from cli.thresholds import sentence
+from facebatch.client.models.jobs import Threshold
 from pipeline.specs import DEFAULT_ENGINE, engine_spec
 from pipeline.thresholds import WantedThreshold, decided
 from web.thresholds import ThresholdOut
@@ -39,7 +40,7 @@ def test_every_make_target_on_a_page_is_there() -> None:
 def _told(engine: str, subjects: int) -> str:
     """What a match says of its threshold."""
     threshold = decided(engine_spec(engine), WantedThreshold(), subjects=subjects)
-    return sentence(ThresholdOut.of(threshold).model_dump(), engine)
+    return sentence(Threshold.model_validate(ThresholdOut.of(threshold).model_dump()), engine)
 
 
 def test_the_quickstart_tells_of_todays_thresholds() -> None:

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-import cli.sending
 import cli.submitting.folder
-from cli.client import Client
+import facebatch.client.photos
 from cli.progress import LineSteps, Step
 from cli.scan import PhotoWalk
 from cli.sending import Sender
 from cli.submitting.folder import FolderPass
 from cli.submitting.hashes import HashNotes
 from cli.submitting.report import Report
+from facebatch.client import Client
+from facebatch.errors import ApiError
 
-JOB = "job"
+JOB = "0192f3b2-7d8e-7f90-8a1b-3c4d5e6f7081"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def api() -> Iterator[TinyApi]:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.submitting.folder, "BATCH", 8)
-    monkeypatch.setattr(cli.sending, "SENT_AT_ONCE", 3)
+    monkeypatch.setattr(facebatch.client.photos, "SENT_AT_ONCE", 3)
 
 
 class Folder:
@@ -113,7 +114,7 @@ def test_a_job_that_takes_no_more_ends_it(api: TinyApi, tmp_path: Path) -> None:
     folder = Folder(tmp_path, api.url)
     folder.fill(20)
     api.refuse = lambda _name: "job_sealed"
-    with pytest.raises(cli.sending.ApiError, match="job_sealed"):
+    with pytest.raises(ApiError, match="job_sealed"):
         folder.run()
     assert len(api.sent) <= 3 * 2 * 2
 

@@ -1,4 +1,7 @@
-"""What the HTTP API imports of db loads no library for pixels or tasks: its image stays small."""
+"""What the HTTP API imports of db loads no library for pixels or tasks: its image stays small.
+
+The client is for other programs, and loads nothing of the house but itself.
+"""
 
 import subprocess
 import sys
@@ -38,6 +41,19 @@ try:
 except FaceBatchError:
     pass
 sys.exit(", ".join({HEAVY} & set(sys.modules)) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_client_loads_nothing_of_the_house() -> None:
+    ours = {"cli", "web", "workers", "db", "pipeline", "numpy", "sqlalchemy", "flask", "boto3"}
+    code = f"""
+import sys
+import facebatch.client
+sys.exit(", ".join({ours | HEAVY} & set(sys.modules)) or 0)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={}

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-from cli.calls import ApiError
-from cli.client import Client
 from cli.client_ids import client_id_of
 from cli.matching import (
     MatchedPhoto,
@@ -21,6 +19,9 @@ from cli.matching import (
 )
 from cli.progress import LineSteps
 from cli.scan import find_people, find_photos
+from facebatch.client import Client
+from facebatch.client.people import GalleryCalls
+from facebatch.errors import ServerError
 from pipeline.face_limits import FaceLimits
 from pipeline.specs import ENGINE_SPECS
 from pipeline.thresholds import WantedThreshold
@@ -219,9 +220,9 @@ def test_a_server_that_deletes_nothing_spoils_no_result(
     match.run()
 
     def refused(*_: object) -> None:
-        raise ApiError(500, "internal_error", "no")
+        raise ServerError(500, "internal_error", "no")
 
-    monkeypatch.setattr(Client, "delete_gallery", refused)
+    monkeypatch.setattr(GalleryCalls, "delete", refused)
     assert [one.status for one in match.run(OTHER_OPTIONS)] == ["done"]
     assert match.warnings[-1] == "what an earlier match had enrolled was not deleted: no"
 

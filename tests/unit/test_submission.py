@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from http_kit import TinyApi, serving
 
-import cli.sending
-from cli.client import Client, PhotoFile
+import facebatch.client.photos
+from cli.sending import PhotoFile
 from cli.submission import Submission
+from facebatch.client import Client
 
-JOB = "job"
+JOB = "0192f3b2-7d8e-7f90-8a1b-3c4d5e6f7081"
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_requests_hold_a_bounded_number_of_photos(
 def test_requests_hold_a_bounded_number_of_bytes(
     api: TinyApi, submission: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.sending, "SENT_BYTES", 5)
+    monkeypatch.setattr(facebatch.client.photos, "SENT_BYTES", 5)
     submission.add(photos(tmp_path, "aaa", "bbb", "cccccccc", "d"))
     assert api.sent == [["aaa", "bbb"], ["cccccccc"], ["d"]]
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 import pytest
+from http_kit import job_told
 
 from cli.sending import Refusal
 from cli.submitting.report import TOLD_AT_MOST, Report
 from cli.submitting.targets import File, Folder, InBucket, target_of
+from facebatch.client.models.jobs import Job
 
-JOB = {"id": "j", "state": "running", "counts": {"total": 3}}
+JOB = Job.model_validate(job_told(total=3))
 GONE = Refusal(code="unreadable", reason="No such file or directory")
 
 
@@ -18,12 +20,12 @@ def test_a_person_gets_the_job_alone_on_standard_output(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     report = Report(as_json=False, by_photo=True, sent=1, known=2)
-    report.job("j")
+    report.job(str(JOB.id))
     report.refuse("a\n.jpg", GONE)
     report.submitted()
     report.end(JOB)
     out, err = capsys.readouterr()
-    assert out == "j\n"
+    assert out == f"{JOB.id}\n"
     assert err.splitlines() == [
         "facebatch: a\\n.jpg is not in the job: No such file or directory (unreadable)",
         "facebatch: 1 photo sent, 2 known already, 1 not in the job (1 unreadable)",
@@ -42,19 +44,19 @@ def test_a_person_is_not_told_of_each_of_very_many(capsys: pytest.CaptureFixture
 
 def test_a_script_gets_all_of_it_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(as_json=True, by_photo=True, sent=1, known=2)
-    report.job("j")
+    report.job(str(JOB.id))
     for n in range(TOLD_AT_MOST + 50):
         report.refuse(f"{n}.jpg", GONE)
     report.submitted()
     report.end(JOB)
     out, err = capsys.readouterr()
     first, *refused, last = map(json.loads, out.splitlines())
-    assert first == {"job": "j"}
+    assert first == {"job": str(JOB.id)}
     assert refused[3] == {"photo": "3.jpg", "error": {"code": GONE.code, "detail": GONE.reason}}
     assert last == {
-        "job": "j",
+        "job": str(JOB.id),
         "state": "running",
-        "counts": {"total": 3},
+        "counts": JOB.counts.as_json(),
         "sent": 1,
         "known": 2,
         "refused": TOLD_AT_MOST + 50,
@@ -67,9 +69,9 @@ def test_of_what_the_server_lists_nothing_is_counted_here(
 ) -> None:
     Report(as_json=True).end(JOB)
     assert json.loads(capsys.readouterr().out) == {
-        "job": "j",
+        "job": str(JOB.id),
         "state": "running",
-        "counts": {"total": 3},
+        "counts": JOB.counts.as_json(),
     }
 
 

@@ -32,7 +32,7 @@ def rematch(job: uuid.UUID, api_url: str | None, **chosen: Any) -> None:
     )
     with reached(api_url) as client:
         # In steps, of which each may be asked for again where its answer is lost.
-        made = client.open_job(**wanted.fields(client))
-        client.add_source(made, {"kind": "job", "job": str(job)})
-        client.seal(made)
+        made = client.jobs.open(**wanted.fields(client)).id
+        client.jobs.add_source(made, {"kind": "job", "job": job})
+        client.jobs.seal(made)
         click.echo(made)

@@ -18,5 +18,5 @@ from cli.waiting import ended_job
 def show(job: uuid.UUID, api_url: str | None, *, wait: bool, as_json: bool) -> None:
     """Show where a job stands: its photos by state, its rate, and how far it is listed."""
     with reached(api_url) as client:
-        found = ended_job(client, str(job)) if wait else client.job(str(job))
+        found = ended_job(client, str(job)) if wait else client.jobs.get(job)
         show_job(client, found, as_json=as_json)

@@ -1,0 +1,1 @@
+"""What the API answers, as values: a module for each kind of thing."""
