@@ -24,6 +24,7 @@ from web import (
     security,
 )
 from web.incoming import ApiRequest
+from web.rate_limits import RateLimits
 from web.routes import (
     classic,
     crops,
@@ -103,7 +104,7 @@ def create_app(settings: Settings) -> Api:
     origins.guard(app, settings.trusted_host_names, settings.cors_origin_names)
     cors.guard(app, settings.cors_origin_names)
     security.guard(app)
-    callers.guard(app)
+    callers.guard(app, RateLimits(settings))
     queries.guard(app)
     conditions.guard(app)
     app.after_request(_log)

@@ -85,7 +85,7 @@ def of_error(error: FaceBatchError) -> Response:
     if isinstance(error, RequestError):
         response.headers.update(error.headers)
     if not error.permanent:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return response
 
 
