@@ -14,6 +14,8 @@ PATIENCE_S = 120.0
 """How long a server may be away: any part of a stack is back well before."""
 TELL_AFTER_S = 3.0
 """A part that restarts is back sooner, and needs no word."""
+LONGEST_PAUSE_S = 60.0
+"""A server that has asked for a longer one may take more by then."""
 PAGE = 500
 KEY_HINT = (
     "FACEBATCH_API_KEY must be a key of this server: `facebatch keys create` makes one where its "
@@ -126,32 +128,51 @@ class Caller:
         self, send: Callable[[], httpx.Response], patience_s: float | None = None
     ) -> httpx.Response:
         """The answer, waiting for a server that is away; raises `ServerAwayError`."""
+        waits_on_request = patience_s is None
         patience_s = self._patience_s if patience_s is None else patience_s
         began_at = time.monotonic()
         pause_s = 0.1
         while True:
+            asked_s = 0.0
             try:
                 response = send()
                 if not _may_pass(response):
                     self._told = False
                     return response
                 cause = f"it answers {response.status_code}"
+                asked_s = _asked_to_wait_s(response)
             except httpx.TransportError as exc:
                 cause = type(exc).__name__
-            away_s = time.monotonic() - began_at
-            if away_s > patience_s:
-                raise ServerAwayError(
-                    f"the server at {self._http.base_url} has been away for "
-                    f"{patience_s:.0f} s ({cause}); see `facebatch status` and its logs"
-                )
-            if away_s > TELL_AFTER_S and not self._told:
-                self._told = True
-                self._tell(
-                    f"the server at {self._http.base_url} is away ({cause}); "
-                    f"waiting up to {patience_s:.0f} s for it"
-                )
-            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret.
+            if asked_s and waits_on_request:
+                # It is there, and has said when it will take more.
+                began_at = time.monotonic()
+            self._say(cause, time.monotonic() - began_at, patience_s, asked_s)
+            time.sleep(max(asked_s, pause_s * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter is no secret.
             pause_s = min(pause_s * 2, 2.0)
+
+    def _say(self, cause: str, away_s: float, patience_s: float, asked_s: float) -> None:
+        """Tells once that it takes long; raises `ServerAwayError` where it takes too long."""
+        server = f"the server at {self._http.base_url}"
+        if away_s > patience_s:
+            raise ServerAwayError(
+                f"{server} has been away for {patience_s:.0f} s ({cause}); see `facebatch status` "
+                "and its logs"
+            )
+        if self._told or max(away_s, asked_s) <= TELL_AFTER_S:
+            return
+        self._told = True
+        if asked_s:
+            self._tell(f"{server} takes no more for now ({cause}); going on as it takes it")
+        else:
+            self._tell(f"{server} is away ({cause}); waiting up to {patience_s:.0f} s for it")
+
+
+def _asked_to_wait_s(response: httpx.Response) -> float:
+    """For how long somebody who asks too often, or for too much at a time, is to wait."""
+    wanted = response.headers.get("Retry-After", "")
+    if response.status_code != httpx.codes.TOO_MANY_REQUESTS or not wanted.isdecimal():
+        return 0.0
+    return min(float(wanted), LONGEST_PAUSE_S)
 
 
 def _may_pass(response: httpx.Response) -> bool:

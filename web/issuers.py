@@ -34,9 +34,9 @@ class Claimed:
     """What a good token says."""
 
     tenant: str
-    subject: str | None
-    """Who acts for the tenant, where the token says so."""
     scopes: frozenset[Scope]
+    subject: str | None = None
+    """Who acts for the tenant, where the token says so."""
 
 
 class Issuer:

@@ -57,6 +57,7 @@ _HTTP_CODES = {
     404: ("route_not_found", "there is no such route; see /docs"),
     405: ("method_not_allowed", "the route does not take this method; see /docs"),
     413: ("request_too_large", "the request is too large; send it in parts"),
+    429: ("too_many_requests", "too many requests; send fewer"),
 }
 INTERNAL = ("internal_error", "something went wrong here, and was logged; try again later")
 

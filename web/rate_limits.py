@@ -39,6 +39,13 @@ GUESSES = (KeyInvalidError, KeyMalformedError, TokenInvalidError)
 """Refusals of what may have been made up. Whoever shows what has ended had it from us."""
 TOO_OFTEN = "too many requests; send fewer, and the next one after Retry-After"
 TOO_WRONG = "too many keys that are not good came from this address; wait for Retry-After"
+POLICY, LEFT = "RateLimit-Policy", "RateLimit"
+HEADERS = {
+    POLICY: "Limits that hold for whoever calls: requests (`q`) in so many seconds (`w`).",
+    LEFT: "What is left of each: requests (`r`), and seconds until all of it is there again (`t`).",
+}
+"""As draft-ietf-httpapi-ratelimit-headers has them from its version 08 on: lists of policies, each
+with a name of its own."""
 WINDOWS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
@@ -165,15 +172,11 @@ def _telling(limiter: Limiter, name: str, *, always: bool) -> Callable[[Response
 
 
 def _tell(response: Response, name: str, limit: RequestLimit) -> None:
-    """Adds `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers has them.
-
-    That is from its version 08 on: lists of policies, each with a name of its own.
-    """
     window_s = limit.limit.get_expiry()
     policy = f'"{name}-per-{WINDOWS[window_s]}"'
     told = {
-        "RateLimit-Policy": f"{policy};q={limit.limit.amount};w={window_s}",
-        "RateLimit": f"{policy};r={limit.remaining};t={_seconds_left(limit)}",
+        POLICY: f"{policy};q={limit.limit.amount};w={window_s}",
+        LEFT: f"{policy};r={limit.remaining};t={_seconds_left(limit)}",
     }
     for header, value in told.items():
         others = response.headers.get(header)

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-Answer = tuple[int, object]
+Answer = tuple[int, object] | tuple[int, object, dict[str, str]]
 
 
 @dataclass
@@ -29,17 +29,19 @@ class Scripted:
 
 @contextlib.contextmanager
 def scripted(*answers: Answer, port: int = 0) -> Iterator[Scripted]:
-    """A server of given answers: a status, and a body that is sent as JSON unless it is bytes."""
+    """A server of given answers: a status, a body, sent as JSON unless it is bytes, and headers."""
     script = Scripted(list(answers))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             script.asked.append(f"{self.command} {self.path}")
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body = script.next_answer()
+            status, body, *more = script.next_answer()
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

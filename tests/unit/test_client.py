@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from http_kit import Answer, Scripted, scripted
@@ -104,6 +105,27 @@ def test_a_long_wait_is_told_once_and_a_short_one_not(monkeypatch: pytest.Monkey
     assert script.url in line
     assert "it answers 500" in line
     assert "waiting up to 120 s" in line
+
+
+def test_a_server_that_asks_to_wait_is_not_away_however_long_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(cli.calls, "time", clock)
+    full = (429, REFUSED, {"Retry-After": "30"})
+    told: list[str] = []
+    with (
+        scripted(*[full] * 3, (200, {"id": "j"})) as script,
+        Client(script.url, patience_s=20, tell=told.append) as client,
+    ):
+        assert client.job("j") == {"id": "j"}
+        assert slept == [30.0] * 3
+        (line,) = told
+        assert "takes no more for now (it answers 429)" in line
+        script.answers = [full, full, (200, {})]
+        with pytest.raises(ServerAwayError):
+            client.cancel("j", patience_s=1)
 
 
 def test_cancelling_can_be_less_patient_than_the_rest() -> None:
