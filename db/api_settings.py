@@ -1,4 +1,4 @@
-"""Settings of the HTTP API: where it listens, and whom it answers."""
+"""Settings of the HTTP API: where it listens, whom it answers, and how much each may."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -130,6 +130,26 @@ class ApiSettings(BaseSettings):
         alias="FACEBATCH_TRUSTED_PROXIES",
         description="Networks of proxies whose `X-Forwarded-For` is believed, like "
         "`10.0.0.0/8,fd00::/8`: by it, addresses are told apart. Unset: nobody's is.",
+    )
+
+    quota_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_BYTES",
+        description="Bytes that a tenant may have stored, where nothing else is said for it. "
+        "Unset: as many as it likes.",
+    )
+    quota_open_photos: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_OPEN_PHOTOS",
+        description="Likewise, photos of jobs that have not ended.",
+    )
+    quota_open_jobs: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_OPEN_JOBS",
+        description="Likewise, jobs that have not ended.",
     )
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ from web.routes import (
     sources,
     subjects,
     uploads,
+    usage,
     verifications,
     webhooks,
 )
@@ -93,7 +94,7 @@ def create_app(settings: Settings) -> Api:
     routes = (
         *(galleries, subjects, jobs, sources, uploads, exports),
         *(verifications, searches, crops),
-        *(webhooks, keys, classic),
+        *(webhooks, keys, usage, classic),
     )
     openapi.describe(app, *(one.api for one in routes))
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
