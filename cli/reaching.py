@@ -37,7 +37,13 @@ API = click.option(
 def client_of(api_url: str, settings: Settings) -> Client:
     """A client of the server, with the key of the settings; raises `click.UsageError`."""
     try:
-        return Client(api_url, api_key=settings.api_key, patience_s=PATIENCE_S, tell=warn)
+        return Client(
+            api_url,
+            api_key=settings.api_key,
+            patience_s=PATIENCE_S,
+            endures_limits=True,
+            tell=warn,
+        )
     except ValueError as exc:
         raise click.UsageError(f"FACEBATCH_API_KEY or the address is wrong: {exc}") from exc
 

@@ -1,12 +1,20 @@
-"""Settings of the HTTP API: where it listens, and whom it answers."""
+"""Settings of the HTTP API: where it listens, whom it answers, and how much each may."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.setting_kinds import HostNames, JwksPlace, JwtAlgorithms, OriginUrls
+from db.setting_kinds import (
+    HostNames,
+    JwksPlace,
+    JwtAlgorithms,
+    NetworkList,
+    OriginUrls,
+    RateLimits,
+)
 
 
 class ApiSettings(BaseSettings):
@@ -94,6 +102,56 @@ class ApiSettings(BaseSettings):
         description="The claim that names the scopes: a list, or a text with spaces between them.",
     )
 
+    rate_limit: RateLimits = Field(
+        default="6000/minute",
+        alias="FACEBATCH_RATE_LIMIT",
+        description="Requests of one API key, or of one token's subject, in a `second`, `minute`, "
+        "`hour` or `day`; several with commas between them; or `off`.",
+    )
+    address_rate_limit: RateLimits = Field(
+        default="600/minute",
+        alias="FACEBATCH_ADDRESS_RATE_LIMIT",
+        description="Likewise, requests from one address that show no key or token, or none that "
+        "is known.",
+    )
+    wrong_key_limit: RateLimits = Field(
+        default="30/minute",
+        alias="FACEBATCH_WRONG_KEY_LIMIT",
+        description="Likewise, keys and tokens that are not good, from one address. Beyond that it "
+        "is asked to wait, whatever it shows.",
+    )
+    loopback_rate_limit: RateLimits = Field(
+        default="off",
+        alias="FACEBATCH_LOOPBACK_RATE_LIMIT",
+        description="Likewise, requests of programs on this machine that need no key.",
+    )
+    trusted_proxies: NetworkList | None = Field(
+        default=None,
+        alias="FACEBATCH_TRUSTED_PROXIES",
+        description="Networks of proxies whose `X-Forwarded-For` is believed, like "
+        "`10.0.0.0/8,fd00::/8`: by it, addresses are told apart. Unset: nobody's is.",
+    )
+
+    quota_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_BYTES",
+        description="Bytes that a tenant may have stored, where nothing else is said for it. "
+        "Unset: as many as it likes.",
+    )
+    quota_open_photos: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_OPEN_PHOTOS",
+        description="Likewise, photos of jobs that have not ended.",
+    )
+    quota_open_jobs: int | None = Field(
+        default=None,
+        ge=0,
+        alias="FACEBATCH_QUOTA_OPEN_JOBS",
+        description="Likewise, jobs that have not ended.",
+    )
+
     @model_validator(mode="after")
     def _issuer_is_whole(self) -> Self:
         parts = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks)
@@ -103,6 +161,12 @@ class ApiSettings(BaseSettings):
                 "set all three"
             )
         return self
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `trusted_proxies`."""
+        named = self.trusted_proxies.split(",") if self.trusted_proxies else ()
+        return tuple(ip_network(one.strip()) for one in named)
 
     @property
     def jwt_algorithm_names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from db.states import QuotaKind
 from pipeline.errors import FaceBatchError, PhotoError
 
 
@@ -294,6 +295,22 @@ class ExportLostError(FaceBatchError):
     """The export took its worker down too often."""
 
     code = "export_lost"
+
+
+class QuotaExceededError(FaceBatchError):
+    """The tenant would have more of something than it may."""
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self, detail: str, *, quota: QuotaKind | None = None, used: int = 0, allowed: int = 0
+    ) -> None:
+        super().__init__(detail)
+        self.quota = quota
+        self.used = used
+        self.allowed = allowed
+        # Photos and jobs end by themselves.
+        self.permanent = quota is QuotaKind.BYTES
 
 
 class UnavailableError(FaceBatchError):

@@ -14,9 +14,13 @@ from db.jobs import is_kept, lock_job
 from db.models import Item, Job, Source
 from db.page import ListedEntry, Page, insert_page
 from db.progress import finish_if_complete
+from db.quotas import NO_DEFAULTS, Allowed, hold_quotas, quotas_of, used_by
 from db.source_ends import end_source
-from db.states import OPEN_JOB_STATES, SourceKind, SourceState
+from db.states import OPEN_JOB_STATES, QuotaKind, SourceKind, SourceState
 from pipeline.errors import FaceBatchError
+
+ROOM_DELAY_S = 5.0
+"""A source whose tenant has too many photos under way is looked at again after this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +100,38 @@ def extend_source(session: Session, claim: SourceClaim, *, lease_s: float) -> bo
     return lengthened.one_or_none() is not None
 
 
-def add_page(session: Session, claim: SourceClaim, page: Page, *, lease_s: float) -> bool:
+def waits_for_room(session: Session, claim: SourceClaim, defaults: Allowed) -> bool:
+    """Hands the source back where the tenant has as many photos under way as it may."""
+    allowed = quotas_of(session, claim.tenant_id, defaults).get(QuotaKind.OPEN_PHOTOS)
+    if allowed is None or used_by(session, claim.tenant_id)[QuotaKind.OPEN_PHOTOS] < allowed:
+        return False
+    release_source(session, claim, delay_s=ROOM_DELAY_S)
+    return True
+
+
+def add_page(
+    session: Session,
+    claim: SourceClaim,
+    page: Page,
+    *,
+    lease_s: float,
+    defaults: Allowed = NO_DEFAULTS,
+) -> bool:
     """Adds a page of the source to its job and moves the cursor; whether to go on.
+
+    Where the tenant has as many photos under way as it may, be it by the settings' `defaults`, the
+    source waits. A page is added whole, so there may be more of them by less than a page.
 
     Not where the source is somebody else's by now, or its job is gone, cancelled or paused; a
     paused job's source is handed back. A page that was added shows that the source can be listed,
     so the attempts begin anew. The items of the page come in its order. One that was added before,
     by a commit of which nobody knew whether it happened, is not added again.
     """
+    allowed = hold_quotas(session, claim.tenant_id, defaults)
     job = _lock(session, claim)
     if job is None:
+        return False
+    if QuotaKind.OPEN_PHOTOS in allowed and waits_for_room(session, claim, defaults):
         return False
     cursor = session.scalars(select(Source.cursor).where(Source.id == claim.source_id)).one()
     if cursor == page.cursor:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -104,6 +104,14 @@ def _name_servers(value: str) -> str:
     return value
 
 
+def _rates(value: str) -> str:
+    """Checks that a string lists numbers of requests in a time, with commas between them."""
+    for one in value.split(","):
+        if not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", one.strip()):
+            raise ValueError(f"'{one.strip()}' is no limit like 600/minute, and not 'off'")
+    return value
+
+
 def _algorithms(value: str) -> str:
     """Checks that a string lists algorithms of JWS, of which `none` is none."""
     for name in value.split(","):
@@ -169,5 +177,6 @@ OriginUrls = Annotated[str, AfterValidator(_origins)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]
 NetworkList = Annotated[str, AfterValidator(_networks)]
 NameServers = Annotated[str, AfterValidator(_name_servers)]
+RateLimits = Literal["off"] | Annotated[str, AfterValidator(_rates)]
 JwtAlgorithms = Annotated[str, AfterValidator(_algorithms)]
 JwksPlace = Annotated[str, AfterValidator(_jwks)]

@@ -22,7 +22,7 @@ from db.jobs import is_kept
 from db.models import Archive, DoomedObject, Job, Source
 from db.states import OPEN_JOB_STATES, OPEN_SOURCE_STATES, SourceKind, SourceState
 from db.uploaded import going
-from db.uploads import hold_upload
+from db.uploads import expect_less, hold_upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def _insert_source(session: Session, job: Job, new: NewSource) -> uuid.UUID:
         kind=new.kind,
         bucket=new.bucket,
         object_key=new.object_key,
-        archive_id=_archive(session, job.tenant_id, new.archive),
+        archive_id=_archive(session, job.tenant_id, new),
         from_job_id=new.from_job_id,
     )
     session.add(source)
@@ -186,9 +186,9 @@ def _insert_source(session: Session, job: Job, new: NewSource) -> uuid.UUID:
     return source.id
 
 
-def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.UUID | None:
+def _archive(session: Session, tenant_id: int, source: NewSource) -> uuid.UUID | None:
     """The archive's id; one that an upload brought may be another job's already."""
-    if new is None:
+    if (new := source.archive) is None:
         return None
     made = session.scalars(
         insert(Archive)
@@ -203,6 +203,8 @@ def _archive(session: Session, tenant_id: int, new: NewArchive | None) -> uuid.U
         .returning(Archive.id)
     ).one_or_none()
     if made is not None:
+        if source.upload_id is not None:
+            expect_less(session, source.upload_id, new.size_bytes)
         return made
     known = select(Archive.id).where(
         Archive.tenant_id == tenant_id, Archive.object_key == new.object_key

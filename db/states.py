@@ -203,3 +203,14 @@ OPEN_ITEM_STATES = (ItemState.QUEUED, ItemState.RUNNING)
 OPEN_EXPORT_STATES = (ExportState.QUEUED, ExportState.RUNNING)
 OPEN_CROP_STATES = (CropState.QUEUED, CropState.RUNNING)
 OPEN_SOURCE_STATES = (SourceState.QUEUED, SourceState.RUNNING)
+
+
+class QuotaKind(enum.StrEnum):
+    """Of what a tenant may have so much."""
+
+    BYTES = "bytes"
+    """In objects of ours: photos, zips, and files that may be sent past us."""
+    OPEN_PHOTOS = "open_photos"
+    """Items that have not ended."""
+    OPEN_JOBS = "open_jobs"
+    """Jobs that have not ended."""

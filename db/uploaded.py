@@ -12,7 +12,7 @@ from db.models import DoomedObject, Item, Photo
 from db.page import ListedEntry, Page, insert_page
 from db.places import PhotoPlace
 from db.subjects import require_subjects
-from db.uploads import hold_upload
+from db.uploads import expect_less, hold_upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,8 @@ def add_uploaded(
         wanted = {subject_id} if subject_id is not None else set()
         require_subjects(session, tenant_id, job.gallery_id, wanted)
         insert_page(session, job, Page(entries=entries, cursor=""), subject_id=subject_id)
+        new_bytes = sum(one.photo.size_bytes for one in entries if one.photo is not None)
+        expect_less(session, upload_id, new_bytes)
     return [client_id for client_id in new if client_id not in sent]
 
 

@@ -30,17 +30,29 @@ NO_UPLOAD = "there is no such upload, or it was given up; send it again"
 
 
 _BEGIN = text("""
-    INSERT INTO upload (id, tenant_id, expires_at)
-    VALUES (:id, :tenant_id, now() + CAST(:kept_for AS interval))
+    INSERT INTO upload (id, tenant_id, expires_at, expected_bytes)
+    VALUES (:id, :tenant_id, now() + CAST(:kept_for AS interval), :expected_bytes)
 """)
 
 
 def begin_upload(
-    session: Session, tenant_id: int, *, kept_for: dt.timedelta | None = None
+    session: Session,
+    tenant_id: int,
+    *,
+    kept_for: dt.timedelta | None = None,
+    expected_bytes: int = 0,
 ) -> uuid.UUID:
-    """Announces objects below `<id>/`, before the first is sent; the caller commits."""
+    """Announces objects below `<id>/`, before the first is sent; the caller commits.
+
+    `expected_bytes` may come past us, and count as the tenant's until they have or the upload ends.
+    """
     upload_id = new_id()
-    values = {"id": upload_id, "tenant_id": tenant_id, "kept_for": kept_for}
+    values = {
+        "id": upload_id,
+        "tenant_id": tenant_id,
+        "kept_for": kept_for,
+        "expected_bytes": expected_bytes,
+    }
     session.execute(_BEGIN, values)
     return upload_id
 
@@ -72,6 +84,15 @@ def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
     query = select(Upload.id).where(Upload.tenant_id == tenant_id, Upload.id == upload_id)
     if session.scalars(query.with_for_update()).one_or_none() is None:
         raise UploadNotFoundError(NO_UPLOAD)
+
+
+def expect_less(session: Session, upload_id: uuid.UUID, size_bytes: int) -> None:
+    """Of an upload that is held so many bytes have become a photo's or an archive's."""
+    session.execute(
+        update(Upload)
+        .where(Upload.id == upload_id)
+        .values(expected_bytes=func.greatest(Upload.expected_bytes - size_bytes, 0))
+    )
 
 
 def end_upload(session: Session, upload_id: uuid.UUID) -> None:

@@ -21,7 +21,8 @@ from db.views import JobView, NewItem, NewJob
 from db.webhooks.endpoints import require_signable
 
 # The photos come first, as workers lock them before galleries and subjects. No job is made where
-# the tenant has one of them already, or where the upload was given up.
+# the tenant has one of them already, where the upload was given up, or where the tenant has quotas
+# that nobody looks at.
 _MAKE = Prepared(
     "facebatch_whole_job",
     """
@@ -50,6 +51,7 @@ _MAKE = Prepared(
         JOIN model ON model.id = :model_id
             OR (:model_id IS NULL AND model.engine = :engine AND model.version = :engine_version)
         WHERE (SELECT count(*) FROM fresh) = cardinality(:photos)
+          AND (:quotas_held OR NOT EXISTS (SELECT FROM quota WHERE quota.tenant_id = :tenant_id))
         RETURNING id, tenant_id, model_id, subject_id, created_at
     ), searched AS (
         INSERT INTO job_gallery (job_id, gallery_id, tenant_id)
@@ -100,12 +102,13 @@ _MAKE = Prepared(
         "callback_url": "text",
         "channel": "text",
         "word": "text",
+        "quotas_held": "boolean",
     },
 )
 
 
 class NotFreshError(ConflictingChangesError):
-    """The tenant has one of the photos already: the job must be made step by step."""
+    """The tenant has one of the photos already, or quotas: the job must be made step by step."""
 
 
 def is_whole(items: Sequence[NewItem]) -> bool:
@@ -115,9 +118,17 @@ def is_whole(items: Sequence[NewItem]) -> bool:
 
 
 def create_whole_job(
-    session: Session, tenant_id: int, new: NewJob, items: Sequence[NewItem], upload_id: uuid.UUID
+    session: Session,
+    tenant_id: int,
+    new: NewJob,
+    items: Sequence[NewItem],
+    upload_id: uuid.UUID,
+    *,
+    quotas_held: bool = False,
 ) -> JobView:
     """Makes a sealed job of the photos, which lie in the bucket, and ends their upload.
+
+    `quotas_held` says that this is done within the tenant's quotas: else it must have none.
 
     Raises what `jobs.create_job` raises, `SubjectRequiredError`, and `NotFreshError` where the
     transaction must be rolled back and the job made step by step.
@@ -163,6 +174,7 @@ def create_whole_job(
             "callback_url": new.callback_url,
             "channel": nudge.DUE,
             "word": nudge.URGENT if urgent else "",
+            "quotas_held": quotas_held,
         },
     ).one_or_none()
     if made is None:

@@ -59,7 +59,13 @@ def stores_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="session")
 def stores(stores_home: Home) -> Iterator[Settings]:
     """Settings that lead to a PostgreSQL, a Valkey and a SeaweedFS of this test process's own."""
-    environ = {"FACEBATCH_HOME": str(stores_home.path)}
+    environ = {
+        "FACEBATCH_HOME": str(stores_home.path),
+        # All tests come from one address, and count in one Valkey; those of limits set their own.
+        "FACEBATCH_RATE_LIMIT": "off",
+        "FACEBATCH_ADDRESS_RATE_LIMIT": "off",
+        "FACEBATCH_WRONG_KEY_LIMIT": "off",
+    }
     settings, parts = own_stores(load_settings(environ, dotenv=None), stores_home, FreePorts())
     with running(parts, stores_home):
         ObjectStore.from_settings(settings).ensure_bucket()

@@ -13,6 +13,7 @@ from db.errors import UnavailableError
 from db.failpoints import Failpoint, reached
 from db.session import Session, transaction
 from db.sources import NewArchive
+from db.states import QuotaKind
 from db.uploads import abandon_upload, begin_upload, end_upload
 from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
@@ -69,11 +70,15 @@ def received(
 
     Where they must be `named`, one that comes without a file name is refused; else it is called
     "photo". The caller commits them inside the context, with `Received.settle`. Where anything is
-    raised before that, the objects are deleted again. Raises `RequestError`, `UnavailableError`.
+    raised before that, the objects are deleted again. Photos are named for an open job, and have a
+    new one else: where there is surely no room for it, nothing is read. Raises `RequestError`,
+    `QuotaExceededError`, `UnavailableError`.
     """
     with contextlib.ExitStack() as until_read, contextlib.ExitStack() as until_settled:
         until_read.enter_context(sending())
         with transaction(services.database) as session:
+            kinds = (QuotaKind.OPEN_PHOTOS, *(() if named else (QuotaKind.OPEN_JOBS,)))
+            services.quotas.require_room(session, services.tenant_id, *kinds)
             upload_id = begin_upload(session, services.tenant_id)
         keys = until_settled.enter_context(_or_abandoned(services, upload_id))
         parts = _named(read_parts(request)) if named else read_parts(request)

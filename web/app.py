@@ -24,6 +24,7 @@ from web import (
     security,
 )
 from web.incoming import ApiRequest
+from web.rate_limits import RateLimits
 from web.routes import (
     classic,
     crops,
@@ -36,6 +37,7 @@ from web.routes import (
     sources,
     subjects,
     uploads,
+    usage,
     verifications,
     webhooks,
 )
@@ -93,7 +95,7 @@ def create_app(settings: Settings) -> Api:
     routes = (
         *(galleries, subjects, jobs, sources, uploads, exports),
         *(verifications, searches, crops, live),
-        *(webhooks, keys, classic),
+        *(webhooks, keys, usage, classic),
     )
     openapi.describe(app, *(one.api for one in routes))
     live.register_stream(app)
@@ -105,7 +107,7 @@ def create_app(settings: Settings) -> Api:
     origins.guard(app, settings.trusted_host_names, settings.cors_origin_names)
     cors.guard(app, settings.cors_origin_names)
     security.guard(app)
-    callers.guard(app)
+    callers.guard(app, RateLimits(settings))
     queries.guard(app)
     conditions.guard(app)
     app.after_request(_log)

@@ -5,6 +5,7 @@ neither: then what decides is from where the connection comes, and that nobody h
 """
 
 import hmac
+from collections.abc import Collection
 
 from flask import Flask, Request, g, request
 
@@ -21,12 +22,14 @@ from web.errors import (
     KeyMalformedError,
     KeyMissingError,
     KeyRevokedError,
+    RequestError,
     ScopeMissingError,
     TenantUnknownError,
 )
 from web.issuers import Issuer
 from web.live.handshake import offered_bearer
 from web.origins import host_name
+from web.rate_limits import RateLimits, count_as
 from web.scopes import needed_scopes
 from web.services import Caller, Services, services
 
@@ -37,27 +40,39 @@ NOBODY = bytes(32)
 """The hash of no key: what an unknown one is compared with."""
 
 
-def guard(app: Flask) -> None:
+def guard(app: Flask, limits: RateLimits) -> None:
     """Lets requests into the app's routes only where the caller has the scope that each needs.
 
-    A request works for its caller's tenant, and its thread then for none.
+    A request works for its caller's tenant, and its thread then for none. Whoever asks too often
+    is refused before it is told anything else.
     Raises `LookupError` where it is not said which scope a route needs.
     """
     needed = needed_scopes(app)
 
-    def admit() -> None:
+    def identify() -> None:
         # From here on PostgreSQL shows what is the caller's, and to nobody anything.
         act_for(None)
-        scope = needed.get(request.endpoint or "")
-        # Which methods a route takes is no secret, and pages ask for it without a key.
-        if scope is None or request.method == "OPTIONS":
+        if not _is_asked(needed):
             return
-        g.scope = scope
-        admit_again()
+        try:
+            g.caller = identified(services(), request)
+        except RequestError as exc:
+            g.refusal = exc
+
+    def admit() -> None:
+        if not _is_asked(needed):
+            return
+        if "refusal" in g:
+            raise g.refusal
+        g.scope = needed[request.endpoint or ""]
+        _let_in()
 
     def leave(_error: BaseException | None) -> None:
         act_for(None)
 
+    limits.guard_keys(app)
+    app.before_request(identify)
+    limits.guard_requests(app)
     app.before_request(admit)
     app.teardown_request(leave)
 
@@ -69,13 +84,28 @@ def admit_again() -> None:
     `UnauthenticatedError`, `TenantUnknownError`, `ScopeMissingError`.
     """
     g.caller = identified(services(), request)
+    _let_in()
+
+
+def _let_in() -> None:
     if g.scope not in g.caller.scopes:
         raise ScopeMissingError(g.scope)
     act_for(g.caller.tenant_id)
 
 
+def _is_asked(needed: Collection[str]) -> bool:
+    """Whether the route wants to know who calls.
+
+    Which methods a route takes is no secret, and pages ask for it without a key.
+    """
+    return request.endpoint in needed and request.method != "OPTIONS"
+
+
 def identified(here: Services, asked: Request) -> Caller:
-    """Who sends this request; raises `UnauthenticatedError`, `TenantUnknownError`."""
+    """Who sends this request; raises `UnauthenticatedError`, `TenantUnknownError`.
+
+    As soon as it is known whose key or token it is, good or not, requests count as theirs.
+    """
     credential = _credential(asked)
     if credential is None:
         if not _is_at_home(here, asked):
@@ -126,6 +156,7 @@ def _with_key(here: Services, text: str) -> Caller:
     is_right = hmac.compare_digest(kept, key.hashed(here.hashing_key))
     if found is None or not is_right:
         raise KeyInvalidError("there is no such API key; it was deleted, or is another server's")
+    count_as("key", str(found.id))
     _check(found)
     if found.use_is_due:
         note_use(here.directory, found.id)
@@ -147,6 +178,7 @@ def _check(found: FoundKey) -> None:
 
 def _with_token(here: Services, issuer: Issuer, token: str) -> Caller:
     claimed = issuer.claims(token)
+    count_as("token", claimed.tenant, claimed.subject or "")
     with transaction(here.directory) as session:
         tenant_id = find_tenant(session, claimed.tenant)
     if tenant_id is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from web import examples, further_examples, idempotency, request_ids
+from web import examples, further_examples, idempotency, rate_limits, request_ids
 from web.examples import FILES
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
@@ -105,7 +105,7 @@ def _add_headers(name: str, operation: Spec) -> None:
         if "$ref" in response:
             continue
         headers = response.setdefault("headers", {})
-        named = [request_ids.HEADER]
+        named = [request_ids.HEADER, *(rate_limits.HEADERS if operation["security"] else ())]
         if status in {"201", "202"} and name not in NOWHERE:
             named.append("Location")
         if status == "202" and name not in NOWHERE:
@@ -150,7 +150,11 @@ def _problem(status: int, code: str) -> Spec:
         "detail": "what is wrong, and what to do",
         "request_id": "0192f3c1-8f6e-7cc4-9a0c-2f4f0a8d5b1e",
     }
-    headers = ["X-Request-ID", *(["Retry-After"] if status in RETRIED else [])]
+    headers = [
+        request_ids.HEADER,
+        *(["Retry-After"] if status in RETRIED else []),
+        *(rate_limits.HEADERS if status == HTTPStatus.TOO_MANY_REQUESTS else ()),
+    ]
     return {
         "description": title,
         "headers": {one: {"$ref": f"#/components/headers/{one}"} for one in headers},
@@ -177,5 +181,6 @@ def _headers() -> Spec:
             "description": "Seconds after which asking again makes sense.",
             "schema": {"type": "integer", "minimum": 0},
         },
+        **{name: text(said) for name, said in rate_limits.HEADERS.items()},
         idempotency.REPLAYED: text("`true`: it was done before, and this is its first answer."),
     }

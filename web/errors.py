@@ -182,6 +182,23 @@ class TooBusyError(RequestError):
     permanent = False
 
 
+class TooManyRequestsError(RequestError):
+    """Whoever calls has sent more requests than one may, or more keys that are not good."""
+
+    code = "too_many_requests"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    permanent = False
+
+    def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When it makes sense to ask again."""
+        return {"Retry-After": str(self.retry_after_s)}
+
+
 class StillWorkingError(RequestError):
     """A synchronous answer was not ready in time; nothing of the request remains."""
 

@@ -98,6 +98,11 @@ ANSWERS: dict[str, Any] = {
     "DeliveriesOut": {"deliveries": [DELIVERY], "next_cursor": CURSOR},
     "ReplayedOut": {"deliveries": 3},
     "TestedOut": {"event": EVENT_ID},
+    "UsageOut": {
+        "bytes": {"used": 48_318_220_513, "allowed": 50_000_000_000},
+        "open_photos": {"used": 1_904, "allowed": None},
+        "open_jobs": {"used": 3, "allowed": 100},
+    },
     "VerificationOut": {
         "match": True,
         "distance": 0.3359,

@@ -35,6 +35,8 @@ class Claimed:
 
     tenant: str
     scopes: frozenset[Scope]
+    subject: str | None = None
+    """Who acts for the tenant, where the token says so."""
 
 
 class Issuer:
@@ -65,7 +67,12 @@ class Issuer:
         tenant = claims.get(self._tenant_claim)
         if not isinstance(tenant, str) or not tenant:
             raise TokenInvalidError(f"the token has no tenant in its claim '{self._tenant_claim}'")
-        return Claimed(tenant=tenant, scopes=_scopes(claims.get(self._scopes_claim)))
+        subject = claims.get("sub")
+        return Claimed(
+            tenant=tenant,
+            subject=subject if isinstance(subject, str) else None,
+            scopes=_scopes(claims.get(self._scopes_claim)),
+        )
 
     def _checked(self, token: str) -> dict[str, Any]:
         """All claims of a token whose signature and times are good, from the issuer, for us."""

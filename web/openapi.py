@@ -29,6 +29,7 @@ EXPORTS = Tag(name="exports", description="All results of a job as one file, and
 WEBHOOKS = Tag(name="webhooks", description="Be told of events, signed, until it has arrived.")
 KEYS = Tag(name="keys", description="Who may call: keys for programs.")
 VERIFICATIONS = Tag(name="verifications", description="Whether two faces are of one person.")
+USAGE = Tag(name="usage", description="How much there is, and how much may be.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from db.errors import (
     ConflictError,
     NotFoundError,
+    QuotaExceededError,
     SourceNotAllowedError,
     SubjectNotAllowedError,
     SubjectRequiredError,
@@ -41,6 +42,7 @@ _STATUS: tuple[tuple[type[FaceBatchError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (QuotaExceededError, HTTPStatus.TOO_MANY_REQUESTS),
     (TargetRefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ThresholdRangeError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TargetUnknownError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -57,6 +59,7 @@ _HTTP_CODES = {
     404: ("route_not_found", "there is no such route; see /docs"),
     405: ("method_not_allowed", "the route does not take this method; see /docs"),
     413: ("request_too_large", "the request is too large; send it in parts"),
+    429: ("too_many_requests", "too many requests; send fewer"),
 }
 INTERNAL = ("internal_error", "something went wrong here, and was logged; try again later")
 
@@ -81,12 +84,19 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Response:
 
 def of_error(error: FaceBatchError) -> Response:
     """The answer for one of our own errors."""
-    response = problem(_status_of(error), error.code, str(error))
+    response = problem(_status_of(error), error.code, str(error), **_more(error))
     if isinstance(error, RequestError):
         response.headers.update(error.headers)
     if not error.permanent:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return response
+
+
+def _more(error: FaceBatchError) -> dict[str, Any]:
+    """What a program is to know of an error besides its code."""
+    if not isinstance(error, QuotaExceededError):
+        return {}
+    return {"quota": error.quota, "used": error.used, "allowed": error.allowed}
 
 
 def of_validation(error: ValidationError) -> Response:
@@ -120,6 +130,8 @@ def register(app: Flask) -> None:
 def _status_of(error: FaceBatchError) -> HTTPStatus:
     if isinstance(error, RequestError):
         return error.status
+    if isinstance(error, QuotaExceededError) and error.permanent:
+        return HTTPStatus.FORBIDDEN  # Whoever waits and tries again gets no further.
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return status

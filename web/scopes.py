@@ -33,6 +33,7 @@ NEEDED = {
         "sources.list_sources",
         "subjects.list_subjects",
         "subjects.read_subject",
+        "usage.read_usage",
         "webhooks.list_deliveries",
         "webhooks.list_webhooks",
         "webhooks.read_callback_secret",

@@ -10,6 +10,7 @@ from flask import current_app, g
 from db.allowed import Places
 from db.derived_keys import Purpose, derived_key
 from db.key_locks import KeyLocks
+from db.quotas import default_quotas
 from db.scopes import Scope
 from db.session import Database, Role, make_database, ping, transaction
 from db.settings import Settings
@@ -21,6 +22,7 @@ from db.webhooks.targets import Allowed
 from web.bell import Bell
 from web.health import Health
 from web.issuers import Issuer
+from web.quotas import Quotas
 
 EXTENSION = "facebatch"
 
@@ -125,6 +127,11 @@ class Services:
         if tenant_id is None:
             raise RuntimeError("this route has no tenant: see web.callers")
         return tenant_id
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """How much tenants may have."""
+        return Quotas(default_quotas(self.settings))
 
     @cached_property
     def hashing_key(self) -> bytes:

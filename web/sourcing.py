@@ -46,9 +46,10 @@ def submit_sources(services: Services, new: NewJob, found: Sequence[NewSource]) 
     """Makes a job of the sources that takes nothing else; returns it once it is committed."""
 
     def work(session: Session) -> JobView:
-        job_id = jobs.create_job(session, services.tenant_id, new)
-        for one in found:
-            sources.add_source(session, services.tenant_id, job_id, one)
+        with services.quotas.kept(session, services.tenant_id):
+            job_id = jobs.create_job(session, services.tenant_id, new)
+            for one in found:
+                sources.add_source(session, services.tenant_id, job_id, one)
         jobs.seal_job(session, services.tenant_id, job_id)
         return keep_accepted(session, jobs.get_job(session, services.tenant_id, job_id))
 

@@ -37,12 +37,14 @@ def submit(
     `noted` is called with it in the transaction: it keeps the answer.
     """
     if not arrived.archives and is_whole(arrived.photos):
-        # Where others are at the same photos, or had them before, it takes more than a step.
+        # Where others are at the same photos, or had them before, it takes more than a step; so it
+        # does where the tenant has quotas that nobody knew of.
         with contextlib.suppress(ConflictingChangesError):
             return _at_once(services, new, arrived, noted)
 
     def by_steps(session: Session) -> JobView:
-        job = _by_steps(session, services, new, arrived)
+        with services.quotas.kept(session, services.tenant_id):
+            job = _by_steps(session, services, new, arrived)
         noted(session, job)
         return job
 
@@ -50,9 +52,11 @@ def submit(
 
 
 def _at_once(services: Services, new: NewJob, arrived: Received, noted: Noted) -> JobView:
-    photos, upload_id = arrived.photos, arrived.upload_id
+    photos, upload_id, tenant_id = arrived.photos, arrived.upload_id, services.tenant_id
+    limited = services.quotas.are_known(tenant_id)
     with transaction(services.database) as session:
-        job = create_whole_job(session, services.tenant_id, new, photos, upload_id)
+        with services.quotas.kept(session, tenant_id) if limited else contextlib.nullcontext():
+            job = create_whole_job(session, tenant_id, new, photos, upload_id, quotas_held=limited)
         noted(session, job)
         reached(Failpoint.ACCEPT_UNCOMMITTED)
         return job

@@ -6,6 +6,7 @@ from db.models.base import Base
 from db.models.crops import Crop
 from db.models.exports import Export
 from db.models.jobs import Candidate, Item, Job, JobGallery, Source
+from db.models.limits import Quota, StorageTally
 from db.models.people import Gallery, Model, Subject, SubjectTally, Template, Tenant
 from db.models.photos import (
     Archive,
@@ -49,7 +50,9 @@ __all__ = [
     "KeptAnswer",
     "Model",
     "Photo",
+    "Quota",
     "Source",
+    "StorageTally",
     "Subject",
     "SubjectTally",
     "Template",

@@ -33,6 +33,8 @@ class Upload(Base):
     created_at: Mapped[Created] = mapped_column(index=True)
     expires_at: Mapped[dt.datetime | None]
     """When it is given up; None: when it is so old that no request takes so long."""
+    expected_bytes: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """Of files that may be sent past us, and that no photo or archive is made of yet."""
 
 
 class Archive(Base):

@@ -13,6 +13,7 @@ from facebatch.client.files import ExportCalls, UploadCalls
 from facebatch.client.jobs import LONG_POLL_S, JobCalls
 from facebatch.client.keys import KeyCalls
 from facebatch.client.models.faces import Health
+from facebatch.client.models.usage import Usage
 from facebatch.client.people import GalleryCalls, SubjectCalls
 from facebatch.client.webhooks import WebhookCalls
 
@@ -36,11 +37,15 @@ class Client:
         api_key: str | SecretStr | None = None,
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
+        endures_limits: bool = False,
         verify: ssl.SSLContext | bool = True,
         trust_env: bool = False,
         tell: Callable[[str], None] = lambda _message: None,
     ) -> None:
         """`timeout_s` is for one answer, or a pause within it; `api_key` may be a token, too.
+
+        With `endures_limits` a server that takes no more for now (429), and says until when, is
+        waited for however often it says so.
 
         With `trust_env` the environment's proxies are used. `tell` gets a line where the server is
         away for some seconds. Raises `ValueError` for an address or a key that is none.
@@ -56,6 +61,7 @@ class Client:
                 trust_env=trust_env,
             ),
             patience_s=patience_s,
+            endures_limits=endures_limits,
             tell=tell,
         )
         self.jobs = JobCalls(self._connection, long_poll_s=min(LONG_POLL_S, timeout_s / 2))
@@ -84,6 +90,10 @@ class Client:
     def close(self) -> None:
         """Lets the connections go."""
         self._connection.http.close()
+
+    def usage(self) -> Usage:
+        """How much there is of what has a quota, and how much may be; raises `ClientError`."""
+        return self._connection.read(Usage, "/v1/usage")
 
     def health(self) -> Health:
         """That all parts of the server answer; raises `ClientError` where one does not."""

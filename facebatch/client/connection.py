@@ -49,11 +49,13 @@ class Connection:
         http: httpx.Client,
         *,
         patience_s: float,
+        endures_limits: bool,
         tell: Callable[[str], None],
     ) -> None:
         self.http = http
         self.address = _address(http.base_url)
         self._patience_s = patience_s
+        self._endures_limits = endures_limits
         self._tell = tell
         self._told = False
         """That it is away, since it last answered: once, and not by each of several threads."""
@@ -150,16 +152,22 @@ class Connection:
                     self._told = False
                     return response
                 cause, asked_s = f"it answers {response.status_code}", retry_after_s(response)
+                limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS and asked_s
+                if limited and self._endures_limits and patience_s is None:
+                    # It is there, and has said when it will take more.
+                    waiting.begin()
                 if waiting.is_over(asked_s):
                     raise problem_of(response)
             self._wait(waiting, cause, asked_s)
 
     def _wait(self, waiting: "_Waiting", cause: str, asked_s: float | None) -> None:
-        if waiting.so_far_s > TELL_AFTER_S and not self._told:
+        if max(waiting.so_far_s, asked_s or 0.0) > TELL_AFTER_S and not self._told:
             self._told = True
+            server = f"the server at {self.address}"
             self._tell(
-                f"the server at {self.address} is away ({cause}); "
-                f"waiting up to {waiting.patience_s:.0f} s for it"
+                f"{server} takes no more for now ({cause}); going on when it does"
+                if asked_s
+                else f"{server} is away ({cause}); waiting up to {waiting.patience_s:.0f} s for it"
             )
         waiting.pause(asked_s)
 
@@ -169,8 +177,12 @@ class _Waiting:
 
     def __init__(self, patience_s: float) -> None:
         self.patience_s = patience_s
-        self._began_at = time.monotonic()
         self._pause_s = FIRST_PAUSE_S
+        self.begin()
+
+    def begin(self) -> None:
+        """Counts the time from now on."""
+        self._began_at = time.monotonic()
 
     @property
     def so_far_s(self) -> float:

@@ -16,11 +16,12 @@ from db.exports.queue import create_export
 from db.extracting import begin_extracting
 from db.kept_answers import Kept, keep_answer
 from db.models import Base, Subject
+from db.quotas import set_quotas
 from db.results import job_items
 from db.scopes import Scope
 from db.session import Session, transaction
 from db.sources import NewArchive, NewSource, add_source
-from db.states import EventType, ExportFormat, JobKind, SourceKind
+from db.states import EventType, ExportFormat, JobKind, QuotaKind, SourceKind
 from db.uploads import begin_upload
 from db.webhooks import endpoints
 from db.webhooks.deliveries import Attempted, Room, claim_deliveries, record_attempt
@@ -52,6 +53,7 @@ def fill(kit: Kit) -> None:
     _begin_work(kit, searched)
     _tell(kit)
     with transaction(kit.database) as session:
+        set_quotas(session, kit.tenant_id, {QuotaKind.OPEN_JOBS: None})
         create_key(session, kit.tenant_id, NewKey(name="a", scopes=[Scope.READ]), b"k" * 32)
 
 

@@ -24,7 +24,17 @@ from db.settings import Settings
 from db.tenants import LOCAL_TENANT
 from facebatch.client import Client, FileToUpload, JobEvent, Photo, WebhookEvent, verify_webhook
 from facebatch.client.fields import JobFields, SourceFields, ThresholdFields
-from facebatch.client.models import base, faces, files, jobs, keys, people, results, webhooks
+from facebatch.client.models import (
+    base,
+    faces,
+    files,
+    jobs,
+    keys,
+    people,
+    results,
+    usage,
+    webhooks,
+)
 from facebatch.errors import NotFoundError
 from web.app import create_app
 
@@ -32,6 +42,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 API, SAMPLE = "http://127.0.0.1:8765", "~/.local/share/facebatch/sample/sample-1"
 LEFT_OUT = {
     "GET /": "a list of the classic endpoints, for people",
+    "GET /v1/live": "a WebSocket, which is for browsers",
     "POST /verify": "what POST /v1/verifications does, in the words of older clients",
 }
 """Routes without a method, and why."""
@@ -81,6 +92,8 @@ TYPES: dict[str, type[base.Answer]] = {
     "UploadFileOut": files.UploadForm,
     "UploadOut": files.Upload,
     "UserOut": faces.User,
+    "UsageOut": usage.Usage,
+    "UsedOut": usage.Used,
     "VerificationOut": faces.Verification,
     "WebhookOut": webhooks.Webhook,
     "WebhookWithSecretOut": webhooks.NewWebhook,
@@ -142,6 +155,7 @@ def place(
 
 def test_every_route_has_a_method_that_works(app: Flask, place: Place) -> None:
     assert place.client.health().status == "healthy"
+    assert place.client.usage().open_jobs.allowed is None
     gallery, subject = people_come_and_go(place)
     job, face = jobs_run(place, gallery.id, subject.id)
     faces_are_looked_at(place, job, face, subject.id)

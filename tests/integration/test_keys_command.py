@@ -55,6 +55,27 @@ def server(settings: Settings) -> Callable[[str], Api]:
     return lambda key: Api(create_app(closed).test_client(), key)
 
 
+def test_how_much_a_tenant_may_have_is_said_and_shown(run: Run, settings: Settings) -> None:
+    def shown(*options: str, **more: str) -> dict[str, list[str]]:
+        lines = said(run("tenants", "quota", "acme", *options, **more)).splitlines()
+        return {kind: rest for kind, *rest in map(str.split, lines)}
+
+    said(run("tenants", "create", "acme"))
+    assert shown()["bytes"] == ["0", "none"]
+    assert shown("--bytes", "50gb", "--open-jobs", "0") == {
+        "quota": ["used", "allowed"],
+        "bytes": ["0", "50000000000"],
+        "open_photos": ["0", "none"],
+        "open_jobs": ["0", "0"],
+    }
+    default = {"FACEBATCH_QUOTA_BYTES": "7", "FACEBATCH_QUOTA_OPEN_PHOTOS": "8"}
+    assert shown("--open-photos", "none", **default)["open_photos"] == ["0", "none"]
+    assert shown("--bytes", "default", **default)["bytes"] == ["0", "7"]
+    assert shown()["open_jobs"] == ["0", "0"]
+    assert run("tenants", "quota", "acme", "--bytes", "-1").exit_code == 2
+    assert "no tenant of this name" in failure(run("tenants", "quota", "nobody"))
+
+
 def test_a_key_goes_to_standard_output_alone_and_works(
     run: Run, server: Callable[[str], Api]
 ) -> None:

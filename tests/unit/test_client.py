@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -211,6 +212,35 @@ def test_several_threads_tell_together_that_the_server_is_away(
         for thread in threads:
             thread.join()
     assert len(told) == 1
+
+
+def test_a_server_that_says_when_it_takes_more_is_endured_where_that_is_wished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(connection, "time", clock)
+    full: Answer = (429, REFUSED, {"Retry-After": "30"})
+    told: list[str] = []
+    with (
+        scripted(*[full] * 5, DONE) as script,
+        Client(script.url, patience_s=40, endures_limits=True, tell=told.append) as client,
+    ):
+        client.jobs.get("j")
+        assert len(slept) == 5
+        assert min(slept) >= 30
+        (line,) = told
+        assert "takes no more for now (it answers 429)" in line
+        script.answers = [full, full, DONE]
+        with pytest.raises(TooManyRequestsError):
+            client.jobs.cancel("j", patience_s=1)
+    slept.clear()
+    with (
+        scripted(*[full] * 5, DONE) as script,
+        Client(script.url, patience_s=40) as client,
+        pytest.raises(TooManyRequestsError),
+    ):
+        client.jobs.get("j")
 
 
 def test_cancelling_can_be_less_patient_than_the_rest(slept: list[float]) -> None:

@@ -84,7 +84,8 @@ def _job_from_json(wanted: SourcedJobIn, header: PreferHeader) -> Response:
         return job_answer(here, submit_sources(here, new_job(wanted), found), header)
 
     def work(session: Session) -> Response:
-        job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
+        with here.quotas.kept(session, here.tenant_id):
+            job_id = jobs.create_job(session, here.tenant_id, new_job(wanted))
         job = jobs.get_job(session, here.tenant_id, job_id)
         location = url_for("jobs.read_job", job_id=job_id)
         return kept(session, tagged(JobOut.of(job), HTTPStatus.CREATED, Location=location))
@@ -138,7 +139,8 @@ def add_photos(path: JobPath, query: AddQuery) -> Response:
         ]
 
         def work(session: Session) -> Response:
-            add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
+            with here.quotas.kept(session, here.tenant_id):
+                add_arrived(session, here, path.job_id, arrived, photos, subject_id=query.subject)
             arrived.settle(session)
             return kept(session, answer(AddedOut(accepted=len(photos), missing=[])))
 
@@ -158,7 +160,8 @@ def _add_known(path: JobPath, query: AddQuery, wanted: KnownPhotosIn) -> Respons
     ]
 
     def work(session: Session) -> Response:
-        missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
+        with here.quotas.kept(session, here.tenant_id):
+            missing = accept.add_known_items(session, here.tenant_id, path.job_id, items)
         return kept(session, _added(items, [item.client_id or "" for item in missing]))
 
     return retried(here.database, work)
@@ -176,9 +179,11 @@ def _add_uploaded(path: JobPath, query: AddQuery, wanted: UploadedPhotosIn) -> R
     ]
 
     def work(session: Session) -> Response:
-        missing = add_uploaded(
-            session, here.tenant_id, path.job_id, wanted.upload, photos, subject_id=query.subject
-        )
+        tenant_id, upload, subject = here.tenant_id, wanted.upload, query.subject
+        with here.quotas.kept(session, tenant_id):
+            missing = add_uploaded(
+                session, tenant_id, path.job_id, upload, photos, subject_id=subject
+            )
         return kept(session, _added(photos, missing))
 
     return retried(here.database, work)
@@ -196,7 +201,8 @@ def _added(photos: Sized, missing: Sequence[str]) -> Response:
 def seal_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Say that an open job gets no further photos."""
     here = services()
-    return job_answer(here, _changed(here, path, jobs.seal_job), header)
+    job = retried(here.database, lambda session: _changed(session, here, path, jobs.seal_job))
+    return job_answer(here, job, header)
 
 
 @api.get(
@@ -270,20 +276,25 @@ def resume_job(path: JobPath, header: IfMatchHeader) -> Response:  # noqa: ARG00
 def retry_job(path: JobPath, header: PreferIfMatchHeader) -> Response:
     """Try a job's failed photos again."""
     here = services()
-    return job_answer(here, _changed(here, path, control.retry_job), header)
+
+    def work(session: Session) -> JobView:
+        # First: who holds the job waits for nobody who would add to it.
+        with here.quotas.kept(session, here.tenant_id):
+            return _changed(session, here, path, control.retry_job)
+
+    return job_answer(here, retried(here.database, work), header)
 
 
 def _changed(
-    here: Services, path: JobPath, change: Callable[[Session, int, uuid.UUID], object]
+    session: Session,
+    here: Services,
+    path: JobPath,
+    change: Callable[[Session, int, uuid.UUID], object],
 ) -> JobView:
     """The job after the change, as whoever asks for it once more is to see it."""
-
-    def work(session: Session) -> JobView:
-        _expect(session, here, path)
-        change(session, here.tenant_id, path.job_id)
-        return keep_accepted(session, jobs.get_job(session, here.tenant_id, path.job_id))
-
-    return retried(here.database, work)
+    _expect(session, here, path)
+    change(session, here.tenant_id, path.job_id)
+    return keep_accepted(session, jobs.get_job(session, here.tenant_id, path.job_id))
 
 
 def _controlled(path: JobPath, change: Callable[[Session, int, uuid.UUID], None]) -> Response:

@@ -36,7 +36,8 @@ def add_source(path: JobPath) -> Response:
     found = new_source(here, as_json(SourceIn, request.get_json()).root)
 
     def work(session: Session) -> Response:
-        source_id = sources.add_source(session, here.tenant_id, path.job_id, found)
+        with here.quotas.kept(session, here.tenant_id):
+            source_id = sources.add_source(session, here.tenant_id, path.job_id, found)
         view = sources.get_source(session, here.tenant_id, path.job_id, source_id)
         location = url_for("sources.list_sources", job_id=path.job_id)
         response = answer(SourceOut.of(view), HTTPStatus.ACCEPTED, Location=location)

@@ -31,7 +31,13 @@ def create_upload(body: UploadIn) -> Response:
     now = dt.datetime.now(dt.UTC)
 
     def work(session: Session) -> Response:
-        upload_id = begin_upload(session, here.tenant_id, kept_for=DIRECT_AGE)
+        with here.quotas.kept(session, here.tenant_id):
+            upload_id = begin_upload(
+                session,
+                here.tenant_id,
+                kept_for=DIRECT_AGE,
+                expected_bytes=sum(one.size_bytes for one in body.files),
+            )
         forms = [form(here, upload_id, part, one) for part, one in enumerate(body.files)]
         made = UploadOut(
             id=upload_id,

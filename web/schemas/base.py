@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from db.states import QuotaKind
 from db.webhooks.targets import MAX_URL_CHARS
 from pipeline.names import storable
 from web.errors import InvalidNameError
@@ -180,3 +181,6 @@ class ProblemOut(Outgoing):
     detail: str
     request_id: str = Field(description="In the header `X-Request-ID` too, and in the log.")
     errors: list[FieldErrorOut] | None = None
+    quota: QuotaKind | None = Field(None, description="Of `quota_exceeded`: which.")
+    used: int | None = Field(None, description="How much of it there is.")
+    allowed: int | None = Field(None, description="How much of it may be.")

@@ -19,8 +19,10 @@ from db.listing import (
     finish_source,
     put_off_source,
     release_source,
+    waits_for_room,
 )
 from db.page import Page
+from db.quotas import default_quotas
 from db.retry import retrying
 from db.session import Session, retried
 from db.states import SourceKind
@@ -104,6 +106,9 @@ def _known(error: Exception, ids: dict[str, str]) -> FaceBatchError:
 def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
     """Lists page by page; whether that was to the end."""
     settings = context.settings
+    defaults = default_quotas(settings)
+    if _committed(context, lambda session: waits_for_room(session, claim, defaults)):
+        return False
     places = Places.of(settings, claim.tenant_name)
     if claim.bucket is not None:
         # What was allowed when the job was made may not be any more.
@@ -127,7 +132,11 @@ def _take_turn(context: WorkerContext, claim: SourceClaim) -> bool:
 
 def _added(context: WorkerContext, claim: SourceClaim, page: Page) -> bool:
     lease_s = context.settings.lease_s
-    return _committed(context, lambda session: add_page(session, claim, page, lease_s=lease_s))
+    defaults = default_quotas(context.settings)
+    return _committed(
+        context,
+        lambda session: add_page(session, claim, page, lease_s=lease_s, defaults=defaults),
+    )
 
 
 def _hand_back(context: WorkerContext, claim: SourceClaim, *, delay_s: float) -> None:
