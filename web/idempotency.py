@@ -31,11 +31,12 @@ log = structlog.get_logger()
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY_CHARS = 255
-_SHAPE = re.compile(
-    # A string of RFC 9651, as the draft has it, or the same without its quotes.
-    rf'"([\x20-\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_KEY_CHARS}}})"'
-    rf"|([\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{{1,{MAX_KEY_CHARS}}})"
+# A string of RFC 9651, as the draft has it, or the same without its quotes.
+PATTERN = (
+    rf'^(?:"([\x20-\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_KEY_CHARS}}})"'
+    rf"|([\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{{1,{MAX_KEY_CHARS}}}))$"
 )
+_SHAPE = re.compile(PATTERN)
 View = Callable[..., Any]
 
 
@@ -146,6 +147,6 @@ def described() -> dict[str, Any]:
         "required": False,
         "description": "Sent again with the same key within 24 hours, the same request gets the "
         f"first answer, with `{REPLAYED}: true`.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS + 2},
+        "schema": {"type": "string", "pattern": PATTERN},
         "example": "0192f3c1-8f6e-7cc4-9a0c-2f4f0a8d5b1e",
     }

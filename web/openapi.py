@@ -50,11 +50,11 @@ def photos_body(
 
     With `archives`, zips may come beside the photos or in place of them.
     """
-    photos = {"type": "array", "items": PHOTO}
+    photos = {"type": "array", "items": PHOTO, "minItems": 1}
     files = {field: photos if field == "photos" else PHOTO}
     if archives:
         files["archive"] = photos
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {**fields, **files},
         "required": [
@@ -62,6 +62,8 @@ def photos_body(
             *(name for name in fields if name == "name"),
         ],
     }
+    if archives:
+        schema["anyOf"] = [{"required": [one]} for one in files]
     return {"content": {"multipart/form-data": {"schema": schema}}, "required": True}
 
 
@@ -69,10 +71,7 @@ def job_body() -> dict[str, Any]:
     """Photos with what to do in form fields, or JSON for a job whose photos are elsewhere."""
     wanted = JobIn.model_json_schema(ref_template=_REF + "{model}")
     # Written out, because the page to try it shows no fields of a schema that refers to another.
-    fields = wanted["properties"]
-    # The page would send each default, and most kinds of jobs refuse most fields.
-    for field in fields.values():
-        field.pop("default", None)
+    fields = _form_fields(wanted)
     fields["galleries"] = {"type": "string", "description": fields["galleries"]["description"]}
     body = photos_body(archives=True, **fields)
     body["content"]["multipart/form-data"]["schema"]["required"] += wanted["required"]
@@ -89,13 +88,25 @@ def _body_of_either(
     form: type[BaseModel], body: type[BaseModel], **files: dict[str, Any]
 ) -> dict[str, Any]:
     """A photo with form fields and further files, or JSON."""
-    fields = form.model_json_schema(ref_template=_REF + "{model}")["properties"]
-    for field in fields.values():
-        field.pop("default", None)
-    fields |= files
-    made = photos_body(field="photo", **fields)
+    fields = _form_fields(form.model_json_schema(ref_template=_REF + "{model}"))
+    made = photos_body(field="photo", **fields, **files)
     made["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{body.__name__}"}}
     return made
+
+
+def _form_fields(schema: dict[str, Any]) -> dict[str, Any]:
+    """The properties as a form sends them, which leaves out what is null.
+
+    Without defaults: the page to try it would send each, and most kinds of jobs refuse most fields.
+    """
+    fields: dict[str, Any] = {}
+    for name, field in schema["properties"].items():
+        kept = {key: value for key, value in field.items() if key != "default"}
+        kinds = [one for one in kept.get("anyOf", []) if one != {"type": "null"}]
+        if len(kinds) == 1:
+            kept = {**kinds[0], **{key: value for key, value in kept.items() if key != "anyOf"}}
+        fields[name] = kept
+    return fields
 
 
 def search_body() -> dict[str, Any]:

@@ -27,6 +27,7 @@ class KeyIn(JsonBody):
         min_length=1,
         max_length=len(Scope),
         description="What it may do; no scope brings another with it.",
+        json_schema_extra={"uniqueItems": True},
     )
     expires_in_days: int | None = Field(
         None, ge=1, le=MAX_DAYS, description="Days after which it ends. Default: it does not."
