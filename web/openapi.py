@@ -88,8 +88,8 @@ def _body_of_either(
     form: type[BaseModel], body: type[BaseModel], **files: dict[str, Any]
 ) -> dict[str, Any]:
     """A photo with form fields and further files, or JSON."""
-    fields = _form_fields(form.model_json_schema(ref_template=_REF + "{model}"))
-    made = photos_body(field="photo", **fields, **files)
+    fields = _form_fields(form.model_json_schema(ref_template=_REF + "{model}")) | files
+    made = photos_body(field="photo", **fields)
     made["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{body.__name__}"}}
     return made
 

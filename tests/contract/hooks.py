@@ -18,11 +18,13 @@ REFUSALS = {
     "empty_file",
     "engine_unknown",
     "face_too_small",
+    "file_name_invalid",
     "name_invalid",
     "no_face",
     "not_an_image",
     "several_faces",
     "source_not_allowed",
+    "subject_required",
     "threshold_out_of_range",
     "url_not_allowed",
 }
