@@ -10,7 +10,7 @@ def test_every_route_refuses_a_parameter_that_it_does_not_know(api: Api) -> None
     tried = 0
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
-            at = re.sub(r"\{\w+\}", NOWHERE, path)
+            at = re.sub(r"\{\w+\}", NOWHERE, path.replace("{face_id}", "1"))
             call = getattr(api.client, method)
             known = [
                 one["name"] for one in operation.get("parameters", []) if one.get("in") == "query"

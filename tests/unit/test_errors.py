@@ -17,6 +17,8 @@ import workers
 from db.errors import ConflictError, NotFoundError, SourceError, UnavailableError
 from db.ledger import SET_ASIDE
 from pipeline.archives.errors import ArchiveEntryError, ArchiveError
+from facebatch.client.answers import UNEXPECTED
+from facebatch.errors import ServerAwayError
 from pipeline.errors import FaceBatchError, PhotoError
 from web.errors import UnauthenticatedError
 from web.live import closing
@@ -95,6 +97,7 @@ def test_the_page_lists_every_code_and_no_other() -> None:
     _load_all()
     own = {kind.code for kind in _below(FaceBatchError)} | {FaceBatchError.code}
     codes = own - ROOTS | WITHOUT_CLASS | {code for code, _ in _HTTP_CODES.values()}
+    codes |= {ServerAwayError.code, UNEXPECTED}  # The client's own.
     text = PAGE.read_text(encoding="utf-8")
     listed = {row[0] for rows in _sections().values() for row in rows}
     assert sorted(codes - listed - {"unreadable"}) == []
