@@ -16,9 +16,9 @@ import web
 import workers
 from db.errors import ConflictError, NotFoundError, SourceError, UnavailableError
 from db.ledger import SET_ASIDE
-from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from facebatch.client.answers import UNEXPECTED
 from facebatch.errors import ServerAwayError
+from pipeline.archives.errors import ArchiveEntryError, ArchiveError
 from pipeline.errors import FaceBatchError, PhotoError
 from web.errors import UnauthenticatedError
 from web.live import closing
