@@ -175,6 +175,14 @@ def endpoint_tested(session: Session, tenant_id: int, endpoint_id: uuid.UUID) ->
     return event.id
 
 
+# Who deletes or disables one of them is waited for, and comes before; or waits, and comes after.
+_HOLD_ENDPOINTS = text("""
+    SELECT endpoint.id FROM webhook_endpoint AS endpoint
+    WHERE endpoint.tenant_id IN (
+        SELECT tenant_id FROM event WHERE sequence IS NULL ORDER BY number LIMIT :limit
+    )
+    ORDER BY endpoint.id FOR SHARE
+""")
 _NUMBER = text("""
     WITH new AS (
         SELECT id, tenant_id, number FROM event
@@ -235,9 +243,11 @@ _DROP_UNWANTED = text("""
 def give_out(session: Session) -> int:
     """Numbers events that are new and makes their deliveries; how many events that were.
 
-    One at a time does it: what it cannot see yet is committed later, and numbered later.
+    One at a time does it: what it cannot see yet is committed later, and numbered later. An endpoint
+    that is disabled gets nothing of what is given out after that.
     """
     hold(session, _LOCK_KEY)
+    session.execute(_HOLD_ENDPOINTS, {"limit": BATCH_EVENTS})
     rows = session.execute(_NUMBER, {"limit": BATCH_EVENTS}).all()
     if not rows:
         return 0

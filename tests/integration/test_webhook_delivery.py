@@ -4,6 +4,7 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -438,6 +439,33 @@ def test_an_endpoint_that_is_disabled_while_something_is_sent_gets_nothing_more(
         tried(hooks, 2)
     assert len(receiver.calls) == 1
     assert [one.state for one in hooks.deliveries()] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM webhook_endpoint",
+        "UPDATE webhook_endpoint SET is_enabled = false, disabled_reason = 'owner'",
+    ],
+)
+def test_an_endpoint_that_goes_while_events_are_given_out_gets_none(
+    hooks: Hooks, change: str
+) -> None:
+    hooks.endpoint("http://127.0.0.1:9/")
+    ended(hooks)
+
+    def giving() -> int:
+        with transaction(hooks.kit.database) as session:
+            return give_out(session)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(hooks.kit.database) as session:
+            session.execute(text(change))
+            given = pool.submit(giving)
+            with pytest.raises(TimeoutError):
+                given.result(timeout=0.5)
+        assert given.result() == 1
+    assert hooks.deliveries() == []
 
 
 def test_a_job_that_is_deleted_while_its_end_is_told_changes_nothing(hooks: Hooks) -> None:
