@@ -383,6 +383,7 @@ def test_tenants_never_mix(kit: Kit, stranger: Kit, memory: Searching) -> None:
     vectors = crowd.vectors(LARGE)
     with transaction(kit.database) as session:
         own = enrol(session, kit, "people", vectors)
+    with transaction(stranger.database) as session:
         foreign = enrol(session, stranger, "people", vectors)
     memory.read(own, foreign)
     assert memory.in_memory(own, foreign) == {own}
