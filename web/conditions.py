@@ -1,8 +1,8 @@
 """Conditional requests (RFC 9110, 13): `ETag`, `If-None-Match` and `If-Match`.
 
-A tag is strong: it is a hash of all that an answer tells of a gallery, a subject or a job, but for
-what is an estimate of the moment. `If-Match` is looked at in the transaction that makes
-the change, once what is to be changed is locked: nobody gets in between.
+A tag is strong: it is a hash of all that an answer tells of a gallery, a subject, a job or a
+webhook, but for what passes without anybody changing it. `If-Match` is looked at in the transaction
+that makes the change, once what is to be changed is locked: nobody gets in between.
 """
 
 import base64

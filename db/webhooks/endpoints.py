@@ -111,6 +111,18 @@ def get_endpoint(session: Session, tenant_id: int, endpoint_id: uuid.UUID) -> En
     return _view(row)
 
 
+def hold_endpoint(session: Session, tenant_id: int, endpoint_id: uuid.UUID) -> EndpointView:
+    """The endpoint, which nobody changes or has anything sent to before the commit.
+
+    Raises `WebhookNotFoundError`.
+    """
+    query = select(WebhookEndpoint.id).where(
+        WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.id == endpoint_id
+    )
+    session.execute(query.with_for_update())
+    return get_endpoint(session, tenant_id, endpoint_id)
+
+
 def list_endpoints(
     session: Session, tenant_id: int, *, after: uuid.UUID | None = None, limit: int = 100
 ) -> list[EndpointView]:

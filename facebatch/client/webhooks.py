@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from facebatch.client.connection import Connection, value_of
+from facebatch.client.connection import Connection, headers_of, value_of
 from facebatch.client.fields import Id, as_json
 from facebatch.client.models.webhooks import (
     CallbackSecret,
@@ -51,20 +51,35 @@ class WebhookCalls:
         events: Sequence[EventType] | None = None,
         subjects: Sequence[Id] | None = None,
         enabled: bool | None = None,
+        if_match: str | None = None,
     ) -> Webhook:
         """Changes what is given, and leaves the rest."""
         asked = {"url": url, "events": events, "subjects": subjects, "enabled": enabled}
-        path = f"{PATH}/{webhook}"
-        return value_of(Webhook, self._connection.call("PATCH", path, json=as_json(asked)))
+        response = self._connection.call(
+            "PATCH",
+            f"{PATH}/{webhook}",
+            json=as_json(asked),
+            headers=headers_of(if_match=if_match),
+            # Done once, it is not any more as `if_match` says.
+            repeat=if_match is None,
+        )
+        return value_of(Webhook, response)
 
-    def delete(self, webhook: Id) -> None:
+    def delete(self, webhook: Id, *, if_match: str | None = None) -> None:
         """Deletes the webhook, with what waits for it."""
-        self._connection.delete(f"{PATH}/{webhook}")
+        self._connection.delete(f"{PATH}/{webhook}", if_match=if_match)
 
-    def rotate(self, webhook: Id, *, overlap_s: int | None = None) -> NewWebhook:
+    def rotate(
+        self, webhook: Id, *, overlap_s: int | None = None, if_match: str | None = None
+    ) -> NewWebhook:
         """A new secret; for `overlap_s` events are signed with the old one too."""
-        body = as_json({"overlap_s": overlap_s})
-        return self._connection.post(NewWebhook, f"{PATH}/{webhook}/rotate", json=body, once=True)
+        return self._connection.post(
+            NewWebhook,
+            f"{PATH}/{webhook}/rotate",
+            json=as_json({"overlap_s": overlap_s}),
+            headers=headers_of(if_match=if_match),
+            once=True,
+        )
 
     def test(self, webhook: Id) -> Tested:
         """Sends a test event."""

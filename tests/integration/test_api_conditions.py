@@ -1,6 +1,7 @@
 """Whoever changes something may say as what it knows it, and nobody gets in between."""
 
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,8 @@ from ledger_kit import Kit
 from sqlalchemy import text
 
 from db.session import transaction
+from db.states import DisabledReason
+from db.webhooks.endpoints import disable
 
 
 @pytest.fixture
@@ -28,18 +31,30 @@ def job(api: Api) -> str:
     return f"/v1/jobs/{accepted(api.submit(('a.jpg', image()), kind='detect'))}"
 
 
+@pytest.fixture
+def webhook(api: Api) -> str:
+    wanted = {"url": "https://example.com/hook", "events": ["job.completed"]}
+    return f"/v1/webhooks/{made(api.post('/v1/webhooks', json=wanted))}"
+
+
 def tag(api: Api, path: str) -> str:
     answer = api.get(path)
     assert answer.status_code == 200
     return str(answer.headers["ETag"])
 
 
-PATHS = ["gallery", "subject", "job"]
+PATHS = ["gallery", "subject", "job", "webhook"]
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest, gallery: str, subject: str, job: str) -> str:
-    return {"gallery": f"/v1/galleries/{gallery}", "subject": subject, "job": job}[request.param]
+def paths(gallery: str, subject: str, job: str, webhook: str) -> dict[str, str]:
+    at = f"/v1/galleries/{gallery}"
+    return {"gallery": at, "subject": subject, "job": job, "webhook": webhook}
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest, paths: dict[str, str]) -> str:
+    return paths[request.param]
 
 
 @pytest.mark.parametrize("path", PATHS, indirect=True)
@@ -57,17 +72,37 @@ def test_what_a_reader_has_is_not_sent_again(api: Api, path: str) -> None:
 
 
 def test_a_tag_changes_with_what_it_stands_for(
-    api: Api, gallery: str, subject: str, job: str
+    api: Api, gallery: str, paths: dict[str, str]
 ) -> None:
-    at = f"/v1/galleries/{gallery}"
-    tags = {path: {tag(api, path)} for path in (at, subject, job)}
-    api.patch(subject, json={"name": "ben"})
+    tags = {path: {tag(api, path)} for path in paths.values()}
+    api.patch(paths["subject"], json={"name": "ben"})
     api.subject(gallery, "another")
-    api.post(f"{job}/pause")
+    api.post(f"{paths['job']}/pause")
+    api.post(f"{paths['webhook']}/rotate", json={"overlap_s": 0})
     for path, seen in tags.items():
         seen.add(tag(api, path))
         assert len(seen) == 2
         assert tag(api, path) in seen
+
+
+def test_a_webhook_that_deliveries_disable_is_another_and_one_that_only_fails_is_not(
+    api: Api, local: Kit, webhook: str
+) -> None:
+    rotated = api.post(f"{webhook}/rotate", json={"overlap_s": 60})
+    known = tag(api, webhook)
+    passing = "UPDATE webhook_endpoint SET failing_since = now(), previous_until = now()"
+    with transaction(local.database) as session:
+        session.execute(text(passing))
+    now = api.get(webhook).json
+    assert (now["failing_since"] is None, now["previous_secret_until"]) == (False, None)
+    assert rotated.headers["ETag"] == tag(api, webhook) == known
+    with transaction(local.database) as session:
+        disable(session, uuid.UUID(now["id"]), DisabledReason.GONE)
+    refused(
+        api.patch(webhook, json={"url": "https://example.org/"}, headers={"If-Match": known}),
+        412,
+        "precondition_failed",
+    )
 
 
 def test_whatever_makes_or_changes_something_tells_its_tag(api: Api, job: str) -> None:
@@ -79,12 +114,25 @@ def test_whatever_makes_or_changes_something_tells_its_tag(api: Api, job: str) -
     assert made_subject.headers["ETag"] != renamed.headers["ETag"]
     opened = api.post("/v1/jobs", json={"kind": "detect"})
     assert opened.headers["ETag"] == tag(api, opened.headers["Location"])
+    hook = {"url": "https://example.com/hook", "events": ["job.failed"]}
+    hooked = api.post("/v1/webhooks", json=hook)
+    assert hooked.headers["ETag"] == tag(api, hooked.headers["Location"])
+    off = api.patch(hooked.headers["Location"], json={"enabled": False})
+    assert off.headers["ETag"] == tag(api, hooked.headers["Location"])
     paused = api.post(f"{job}/pause")
     assert (paused.headers["Content-Location"], paused.headers["ETag"]) == (job, tag(api, job))
 
 
 def _rename(api: Api, paths: dict[str, str], headers: dict[str, str]) -> Any:
     return api.patch(paths["subject"], json={"name": "ben"}, headers=headers)
+
+
+def _move(api: Api, paths: dict[str, str], headers: dict[str, str]) -> Any:
+    return api.patch(paths["webhook"], json={"url": "https://example.org/"}, headers=headers)
+
+
+def _rotate(api: Api, paths: dict[str, str], headers: dict[str, str]) -> Any:
+    return api.post(f"{paths['webhook']}/rotate", json={}, headers=headers)
 
 
 CHANGES: dict[str, tuple[str, Callable[[Api, dict[str, str], dict[str, str]], Any]]] = {
@@ -96,6 +144,12 @@ CHANGES: dict[str, tuple[str, Callable[[Api, dict[str, str], dict[str, str]], An
     "DELETE /v1/galleries/{gallery_id}": (
         "gallery",
         lambda api, paths, headers: api.delete(paths["gallery"], headers=headers),
+    ),
+    "PATCH /v1/webhooks/{webhook_id}": ("webhook", _move),
+    "POST /v1/webhooks/{webhook_id}/rotate": ("webhook", _rotate),
+    "DELETE /v1/webhooks/{webhook_id}": (
+        "webhook",
+        lambda api, paths, headers: api.delete(paths["webhook"], headers=headers),
     ),
     "DELETE /v1/jobs/{job_id}": (
         "job",
@@ -109,11 +163,6 @@ CHANGES: dict[str, tuple[str, Callable[[Api, dict[str, str], dict[str, str]], An
         for how in ("pause", "resume", "cancel", "retry", "seal")
     },
 }
-
-
-@pytest.fixture
-def paths(gallery: str, subject: str, job: str) -> dict[str, str]:
-    return {"gallery": f"/v1/galleries/{gallery}", "subject": subject, "job": job}
 
 
 def test_every_route_that_looks_at_if_match_is_tried_below(api: Api) -> None:
@@ -172,20 +221,19 @@ def test_a_route_without_tags_matches_none(api: Api, gallery: str, job: str) -> 
     made(api.post("/v1/galleries", json={"name": "a"}, headers={"If-Match": "*"}))
 
 
-@pytest.mark.parametrize("kind", ["subject", "job"])
+@pytest.mark.parametrize("kind", ["subject", "job", "webhook"])
 def test_of_many_who_saw_the_same_one_changes_it(
     api: Api, paths: dict[str, str], kind: str
 ) -> None:
     known, app = tag(api, paths[kind]), api.client.application
-    barrier = threading.Barrier(8)
+    barrier, bodies = threading.Barrier(8), {"subject": "name", "webhook": "url"}
 
     def change(n: int) -> int:
         client = app.test_client()
         barrier.wait()
-        if kind == "subject":
-            answer = client.patch(
-                paths[kind], json={"name": f"name {n}"}, headers={"If-Match": known}
-            )
+        if kind in bodies:
+            body = {bodies[kind]: f"https://example.com/{n}"}
+            answer = client.patch(paths[kind], json=body, headers={"If-Match": known})
         else:
             answer = client.post(f"{paths[kind]}/pause", headers={"If-Match": known})
         return answer.status_code
@@ -195,21 +243,29 @@ def test_of_many_who_saw_the_same_one_changes_it(
     assert statuses == [200, *[412] * 7]
 
 
-def test_a_change_that_was_under_way_first_is_seen(api: Api, local: Kit, subject: str) -> None:
-    known = tag(api, subject)
-    app = api.client.application
+@pytest.mark.parametrize(
+    "change", [one for one, (kind, do) in CHANGES.items() if kind == "webhook" or do is _rename]
+)
+def test_a_change_that_was_under_way_first_is_seen(
+    api: Api, local: Kit, paths: dict[str, str], change: str
+) -> None:
+    kind, do = CHANGES[change]
+    known, other = tag(api, paths[kind]), Api(api.client.application.test_client())
+    first = {
+        "subject": "UPDATE subject SET name = 'somebody else'",
+        "webhook": "UPDATE webhook_endpoint SET url = 'https://example.net/'",
+    }
     with ThreadPoolExecutor(1) as pool:
         with transaction(local.database) as session:
-            session.execute(text("UPDATE subject SET name = 'somebody else'"))
-            waiting = pool.submit(
-                app.test_client().patch, subject, json={"name": "ben"}, headers={"If-Match": known}
-            )
+            session.execute(text(first[kind]))
+            waiting = pool.submit(do, other, paths, {"If-Match": known})
             query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            with local.database.connect() as other:
-                while not other.execute(text(query)).scalar_one():
+            with local.database.connect() as looking:
+                while not looking.execute(text(query)).scalar_one():
                     assert not waiting.done()
         refused(waiting.result(), 412, "precondition_failed")
-    assert api.get(subject).json["name"] == "somebody else"
+    now = api.get(paths[kind]).json
+    assert (now["name"] if kind == "subject" else now["url"]) in first[kind]
 
 
 def test_whoever_holds_a_job_gives_way_to_its_workers(api: Api, local: Kit, job: str) -> None:

@@ -35,7 +35,7 @@ from facebatch.client.models import (
     usage,
     webhooks,
 )
-from facebatch.errors import NotFoundError
+from facebatch.errors import NotFoundError, PreconditionFailedError
 from web.app import create_app
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
@@ -281,10 +281,14 @@ def webhooks_are_kept(place: Place) -> None:
     assert client.webhooks.delivery(delivery.id).attempts[0].status == 200
     assert client.webhooks.replay_delivery(delivery.id).state == "waiting"
     assert client.webhooks.replay(hook.id, since=hook.created_at, delivered_too=True).deliveries
-    assert client.webhooks.rotate(hook.id, overlap_s=60).previous_secret_until is not None
-    assert not client.webhooks.change(hook.id, enabled=False).enabled
+    rotated = client.webhooks.rotate(hook.id, overlap_s=60, if_match=hook.etag)
+    assert rotated.previous_secret_until is not None
+    off = client.webhooks.change(hook.id, enabled=False, if_match=rotated.etag)
+    assert not off.enabled
+    with pytest.raises(PreconditionFailedError):
+        client.webhooks.delete(hook.id, if_match=hook.etag)
     assert client.webhooks.get(hook.id).disabled_reason == "owner"
-    client.webhooks.delete(hook.id)
+    client.webhooks.delete(hook.id, if_match=off.etag)
     assert list(client.webhooks.list()) == []
 
 

@@ -334,12 +334,15 @@ def test_photos_of_an_open_job_need_no_key_and_are_sent_again(tmp_path: Path) ->
 
 
 def test_a_change_of_what_is_known_is_not_repeated_where_its_answer_was_lost() -> None:
-    answers: list[Answer] = [HANGS_UP, (200, subject_told(), {"ETag": '"tag"'})]
+    answers: list[Answer] = [HANGS_UP, (200, subject_told(), {"ETag": '"tag"'}), HANGS_UP]
     with client_of(*answers) as (client, script):
         with pytest.raises(ServerAwayError, match="did not answer"):
             client.subjects.rename("g", "s", "new", if_match='"old"')
         assert [one["if-match"] for one in script.headers] == ['"old"']
         assert client.subjects.rename("g", "s", "new").etag == '"tag"'
+        with pytest.raises(ServerAwayError, match="did not answer"):
+            client.webhooks.change("w", enabled=False, if_match='"old"')
+        assert script.headers[-1]["if-match"] == '"old"'
 
 
 def test_a_file_that_grows_while_it_is_sent_is_the_files_fault(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from db.webhooks.log import WantedDeliveries
 from db.webhooks.secrets import shown
 from web.answers import POLL_AFTER_S, answer
 from web.claims import kept
+from web.conditions import expect, tagged
 from web.openapi import WEBHOOKS, problems
 from web.paging import cursors, page_of
-from web.schemas.base import PageQuery
+from web.schemas.base import IfMatchHeader, IfNoneMatchHeader, PageQuery
 from web.schemas.webhooks import (
     CallbackSecretOut,
     DeliveriesOut,
@@ -54,7 +55,7 @@ def create_webhook(body: WebhookIn) -> Response:
         made, secret = endpoints.create_endpoint(session, here.tenant_id, new, here.webhook_secrets)
         location = url_for("webhooks.read_webhook", webhook_id=made.id)
         out = WebhookWithSecretOut.of(made, secret=shown(secret))
-        return kept(session, answer(out, HTTPStatus.CREATED, Location=location))
+        return kept(session, tagged(out, HTTPStatus.CREATED, Location=location))
 
     return retried(here.database, work)
 
@@ -76,13 +77,15 @@ def list_webhooks(query: PageQuery) -> Response:
     return answer(body)
 
 
-@api.get("/webhooks/<uuid:webhook_id>", responses={200: WebhookOut, **problems(404, 503)})
-def read_webhook(path: WebhookPath) -> Response:
+@api.get(
+    "/webhooks/<uuid:webhook_id>", responses={200: WebhookOut, 304: None, **problems(404, 503)}
+)
+def read_webhook(path: WebhookPath, header: IfNoneMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Read a webhook."""
     here = services()
     with transaction(here.database) as session:
         found = endpoints.get_endpoint(session, here.tenant_id, path.webhook_id)
-    return answer(WebhookOut.of(found))
+    return tagged(WebhookOut.of(found))
 
 
 @api.patch(
@@ -90,7 +93,7 @@ def read_webhook(path: WebhookPath) -> Response:
     description="What waits for it goes to its new URL.",
     responses={200: WebhookOut, **problems(400, 404, 415, 422, 503)},
 )
-def change_webhook(path: WebhookPath, body: WebhookPatch) -> Response:
+def change_webhook(path: WebhookPath, header: IfMatchHeader, body: WebhookPatch) -> Response:  # noqa: ARG001 - described.
     """Change a webhook: its URL, what it gets, or whether it gets anything."""
     here = services()
     if body.url is not None:
@@ -101,21 +104,25 @@ def change_webhook(path: WebhookPath, body: WebhookPatch) -> Response:
         subject_ids=None if body.subjects is None else set(body.subjects),
         enabled=body.enabled,
     )
-    changed = retried(
-        here.database,
-        lambda session: endpoints.change_endpoint(session, here.tenant_id, path.webhook_id, change),
-    )
-    return answer(WebhookOut.of(changed))
+
+    def work(session: Session) -> Response:
+        _expect(session, here.tenant_id, path)
+        changed = endpoints.change_endpoint(session, here.tenant_id, path.webhook_id, change)
+        return tagged(WebhookOut.of(changed))
+
+    return retried(here.database, work)
 
 
 @api.delete("/webhooks/<uuid:webhook_id>", responses={204: None, **problems(404, 503)})
-def delete_webhook(path: WebhookPath) -> Response:
+def delete_webhook(path: WebhookPath, header: IfMatchHeader) -> Response:  # noqa: ARG001 - described.
     """Delete a webhook, with what was and what is to be delivered to it."""
     here = services()
-    retried(
-        here.database,
-        lambda session: endpoints.delete_endpoint(session, here.tenant_id, path.webhook_id),
-    )
+
+    def work(session: Session) -> None:
+        _expect(session, here.tenant_id, path)
+        endpoints.delete_endpoint(session, here.tenant_id, path.webhook_id)
+
+    retried(here.database, work)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -125,11 +132,12 @@ def delete_webhook(path: WebhookPath) -> Response:
     "over, events have a signature of each.",
     responses={200: WebhookWithSecretOut, **problems(400, 404, 415, 422, 503)},
 )
-def rotate_secret(path: WebhookPath, body: RotateIn) -> Response:
+def rotate_secret(path: WebhookPath, header: IfMatchHeader, body: RotateIn) -> Response:  # noqa: ARG001 - described.
     """Give a webhook a new secret."""
     here = services()
 
     def work(session: Session) -> Response:
+        _expect(session, here.tenant_id, path)
         changed, secret = endpoints.rotate_secret(
             session,
             here.tenant_id,
@@ -137,7 +145,7 @@ def rotate_secret(path: WebhookPath, body: RotateIn) -> Response:
             here.webhook_secrets,
             overlap=dt.timedelta(seconds=body.overlap_s),
         )
-        return kept(session, answer(WebhookWithSecretOut.of(changed, secret=shown(secret))))
+        return kept(session, tagged(WebhookWithSecretOut.of(changed, secret=shown(secret))))
 
     return retried(here.database, work)
 
@@ -264,3 +272,8 @@ def read_callback_secret() -> Response:
     with transaction(here.database) as session:
         found = endpoints.callback_secret(session, here.tenant_id)
     return answer(CallbackSecretOut.of(found))
+
+
+def _expect(session: Session, tenant_id: int, path: WebhookPath) -> None:
+    """That it is as the request says, until the commit; raises `PreconditionFailedError`."""
+    expect(lambda: WebhookOut.of(endpoints.hold_endpoint(session, tenant_id, path.webhook_id)))

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -106,6 +106,9 @@ class DeliveriesQuery(PageQuery):
 class WebhookOut(Outgoing):
     """A URL that gets events."""
 
+    PASSING: ClassVar = {"failing_since", "previous_secret_until"}
+    """What deliveries and the clock change. A rotation shows in `changed_at` too."""
+
     id: uuid.UUID
     url: str
     events: list[EventType]
@@ -144,6 +147,9 @@ class WebhookOut(Outgoing):
 
 class WebhookWithSecretOut(WebhookOut):
     """A webhook with its secret, which is shown this once."""
+
+    PASSING: ClassVar = {*WebhookOut.PASSING, "secret"}
+    """And what no reader is shown: its tag is that of the webhook."""
 
     secret: str = Field(description="`whsec_…`; verify signatures with it. It is not shown again.")
 

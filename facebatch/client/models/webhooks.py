@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from facebatch.client.models.base import OPEN, Answer, Page
+from facebatch.client.models.base import OPEN, Answer, Page, Tagged
 
 EventType = Annotated[
     Literal[
@@ -23,7 +23,7 @@ DisabledReason = Annotated[Literal["owner", "gone", "failing"], OPEN]
 DeliveryState = Annotated[Literal["waiting", "sending", "delivered", "failed"], OPEN]
 
 
-class Webhook(Answer):
+class Webhook(Tagged):
     """A URL that gets events."""
 
     id: UUID
