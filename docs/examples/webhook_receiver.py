@@ -27,7 +27,7 @@ def make_app(secret: str, seen_file: str) -> Flask:
         try:
             # The bytes as they came: JSON that was parsed and written again has another signature.
             event = webhook.verify(request.get_data(), dict(request.headers))
-        except WebhookVerificationError:
+        except (WebhookVerificationError, ValueError):  # ValueError: not even a form of one.
             return "not signed with our secret", 401
         with sqlite3.connect(seen_file) as seen:
             known = (request.headers["webhook-id"],)

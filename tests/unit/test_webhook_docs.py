@@ -1,8 +1,12 @@
 """The page of webhooks says what the code does."""
 
 import ast
+import datetime as dt
 import re
+import runpy
 from pathlib import Path
+
+import pytest
 
 from db.states import SUBSCRIBABLE, EventType
 from db.webhooks.endpoints import DISABLED
@@ -11,6 +15,8 @@ from web.schemas.webhooks import Subscribed
 from workers.outbound.errors import Failure
 
 ROOT = Path(__file__).parents[2]
+RECEIVER = ROOT / "docs" / "examples" / "webhook_receiver.py"
+SECRET = "whsec_c2VjcmV0"
 PAGE = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
 
 
@@ -43,3 +49,24 @@ def test_the_schedule_is_on_the_page() -> None:
 def test_every_example_in_python_can_be_read() -> None:
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         ast.parse(code)
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"),
+    [
+        *(("nonsense", b"{}"), ("v1,a,b", b"{}"), ("v1,a", b"{}"), ("v1,\xe9", b"{}")),
+        *(("v1,c2lnbmF0dXJl", b"\xff"), ("v1,c2lnbmF0dXJl", b"{}")),
+    ],
+)
+def test_the_examples_in_python_refuse_what_is_no_signature_at_all(
+    tmp_path: Path, signature: str, body: bytes
+) -> None:
+    now = str(int(dt.datetime.now(dt.UTC).timestamp()))
+    headers = {"webhook-id": "1", "webhook-timestamp": now, "webhook-signature": signature}
+    app = runpy.run_path(str(RECEIVER))["make_app"](SECRET, str(tmp_path / "seen.sqlite"))
+    assert app.test_client().post("/hook", data=body, headers=headers).status_code == 401
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example = tmp_path / "example.py"
+    example.write_text(code.replace("whsec_…", SECRET), encoding="utf-8")
+    told = runpy.run_path(str(example), {"body": body, "headers": headers})
+    assert "event" not in told
