@@ -243,8 +243,8 @@ _DROP_UNWANTED = text("""
 def give_out(session: Session) -> int:
     """Numbers events that are new and makes their deliveries; how many events that were.
 
-    One at a time does it: what it cannot see yet is committed later, and numbered later. An endpoint
-    that is disabled gets nothing of what is given out after that.
+    One at a time does it: what it cannot see yet is committed later, and numbered later. An
+    endpoint that is disabled gets nothing of what is given out after that.
     """
     hold(session, _LOCK_KEY)
     session.execute(_HOLD_ENDPOINTS, {"limit": BATCH_EVENTS})
