@@ -70,7 +70,7 @@ def guard(app: Flask, limits: RateLimits) -> None:
     def leave(_error: BaseException | None) -> None:
         act_for(None)
 
-    limits.guard_keys(app)
+    limits.guard_keys(app, shows_one=lambda: _shown(request) is not None)
     app.before_request(identify)
     limits.guard_requests(app)
     app.before_request(admit)
@@ -120,9 +120,7 @@ def identified(here: Services, asked: Request) -> Caller:
 
 def _credential(asked: Request) -> str | None:
     """The key or token that the request shows; raises `KeyMalformedError`."""
-    given = asked.headers.get("Authorization")
-    if given is None and asked.url_rule is not None and asked.url_rule.websocket:
-        given = offered_bearer(asked)
+    given = _shown(asked)
     if given is None:
         return None
     scheme, _, credential = given.strip().partition(" ")
@@ -130,6 +128,14 @@ def _credential(asked: Request) -> str | None:
     if scheme.lower() != "bearer" or not credential:
         raise KeyMalformedError("the header must read 'Authorization: Bearer fb_live_...'")
     return credential
+
+
+def _shown(asked: Request) -> str | None:
+    """What the request shows as its key or token, wherever it may stand, and however it reads."""
+    given = asked.headers.get("Authorization")
+    if given is None and asked.url_rule is not None and asked.url_rule.websocket:
+        given = offered_bearer(asked)
+    return given
 
 
 def _is_at_home(here: Services, asked: Request) -> bool:
