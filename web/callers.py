@@ -28,7 +28,7 @@ from web.errors import (
 )
 from web.issuers import Issuer
 from web.live.handshake import offered_bearer
-from web.origins import host_name
+from web.origins import host_name, is_foreign
 from web.rate_limits import RateLimits, count_as
 from web.scopes import needed_scopes
 from web.services import Caller, Services, services
@@ -144,6 +144,8 @@ def _is_at_home(here: Services, asked: Request) -> bool:
         and is_loopback(asked.remote_addr or "")
         and is_loopback(host_name(asked.host))
         and not any(name in asked.headers for name in HANDED_ON)
+        # A browser on this machine asks for any page, wherever the page is from.
+        and not is_foreign(asked, here.settings.cors_origin_names)
     )
 
 
