@@ -40,7 +40,8 @@ class ApiSettings(BaseSettings):
         default="127.0.0.1,localhost,[::1]",
         alias="FACEBATCH_TRUSTED_HOSTS",
         description="Host names that the HTTP API answers to, separated by commas; pages of other "
-        "origins may not change anything. `*`: any name and any page, where a proxy sees to that.",
+        "origins may not change anything. `*`: any name and any page, where a proxy sees to that; "
+        "a page of another origin needs a key all the same.",
     )
     cors_origins: OriginUrls | None = Field(
         default=None,

@@ -158,7 +158,8 @@ class Settings(ApiSettings):
         ge=0,
         le=MAX_LIVE_STREAMS,
         alias="FACEBATCH_LIVE_STREAMS",
-        description="Live streams that each process of the web server takes at once. 0: none.",
+        description="Live streams that each process of the web server takes at once, at most half "
+        "of them of one tenant. 0: none.",
     )
     export_days: int = Field(
         default=7,

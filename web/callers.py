@@ -28,7 +28,7 @@ from web.errors import (
 )
 from web.issuers import Issuer
 from web.live.handshake import offered_bearer
-from web.origins import host_name
+from web.origins import host_name, is_foreign
 from web.rate_limits import RateLimits, count_as
 from web.scopes import needed_scopes
 from web.services import Caller, Services, services
@@ -70,7 +70,7 @@ def guard(app: Flask, limits: RateLimits) -> None:
     def leave(_error: BaseException | None) -> None:
         act_for(None)
 
-    limits.guard_keys(app)
+    limits.guard_keys(app, shows_one=lambda: _shown(request) is not None)
     app.before_request(identify)
     limits.guard_requests(app)
     app.before_request(admit)
@@ -120,9 +120,7 @@ def identified(here: Services, asked: Request) -> Caller:
 
 def _credential(asked: Request) -> str | None:
     """The key or token that the request shows; raises `KeyMalformedError`."""
-    given = asked.headers.get("Authorization")
-    if given is None and asked.url_rule is not None and asked.url_rule.websocket:
-        given = offered_bearer(asked)
+    given = _shown(asked)
     if given is None:
         return None
     scheme, _, credential = given.strip().partition(" ")
@@ -132,12 +130,22 @@ def _credential(asked: Request) -> str | None:
     return credential
 
 
+def _shown(asked: Request) -> str | None:
+    """What the request shows as its key or token, wherever it may stand, and however it reads."""
+    given = asked.headers.get("Authorization")
+    if given is None and asked.url_rule is not None and asked.url_rule.websocket:
+        given = offered_bearer(asked)
+    return given
+
+
 def _is_at_home(here: Services, asked: Request) -> bool:
     return (
         bool(here.settings.open_loopback)
         and is_loopback(asked.remote_addr or "")
         and is_loopback(host_name(asked.host))
         and not any(name in asked.headers for name in HANDED_ON)
+        # A browser on this machine asks for any page, wherever the page is from.
+        and not is_foreign(asked, here.settings.cors_origin_names)
     )
 
 

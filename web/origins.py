@@ -23,8 +23,7 @@ def guard(app: Flask, trusted: frozenset[str], origins: frozenset[str] = frozens
 
     def check() -> None:
         _check_host(request, trusted)
-        if request.headers.get("Origin") not in origins:
-            _check_origin(request)
+        _check_origin(request, origins)
 
     if ANY not in trusted:
         app.before_request(check)
@@ -38,14 +37,21 @@ def _check_host(asked: Request, trusted: frozenset[str]) -> None:
         )
 
 
-def _check_origin(asked: Request) -> None:
-    """A browser names the page that asks; programs, which send no `Origin`, are not concerned."""
-    origin = asked.headers.get("Origin")
+def _check_origin(asked: Request, origins: frozenset[str]) -> None:
     is_safe = asked.method in SAFE and asked.headers.get("Upgrade") is None
-    if is_safe or origin is None:
-        return
-    if _place(origin) != asked.host.lower():
+    if not is_safe and is_foreign(asked, origins):
         raise OriginUntrustedError("a page of another origin may not do this here")
+
+
+def is_foreign(asked: Request, origins: frozenset[str]) -> bool:
+    """Whether a page asks that is neither of the request's own host nor of the `origins`.
+
+    A browser names the page that asks; programs send no `Origin`, and are not concerned.
+    """
+    origin = asked.headers.get("Origin")
+    if origin is None or origin in origins:
+        return False
+    return _place(origin) != asked.host.lower()
 
 
 def _place(origin: str) -> str | None:

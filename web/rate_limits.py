@@ -61,16 +61,17 @@ class RateLimits:
         self._settings = settings
         self._proxies = settings.proxy_networks
 
-    def guard_keys(self, app: Flask) -> None:
+    def guard_keys(self, app: Flask, *, shows_one: Callable[[], bool]) -> None:
         """Refuses addresses from which too many wrong keys came. To be called before keys are read.
 
-        An address is refused whatever it shows: nobody learns there which guess was right.
+        It concerns requests of which `shows_one` says that they show a key or a token. An address
+        is refused whatever it shows: nobody learns there which guess was right.
         """
         limit = self._settings.wrong_key_limit
         wrong = self._limit(
             limit,
             key_function=self._origin,
-            exempt_when=lambda: "Authorization" not in request.headers or self._origin() == "",
+            exempt_when=lambda: not shows_one() or self._origin() == "",
             deduct_when=lambda _response: isinstance(g.get("refusal"), GUESSES),
         )
         self._install(app, "wrong-keys", wrong, TOO_WRONG, told=False)

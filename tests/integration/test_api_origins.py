@@ -2,9 +2,13 @@
 
 import pytest
 from api_kit import Api, api_of, image, made, refused
+from caller_kit import unauthorized
 from ledger_kit import Kit
 
 from db.settings import Settings
+from web.app import create_app
+
+APP = "https://app.example"
 
 
 @pytest.mark.parametrize(
@@ -57,8 +61,9 @@ def test_a_page_of_another_origin_changes_nothing(api: Api, origin: str) -> None
         refused(answer, 403, "origin_untrusted")
     refused(api.delete(f"/v1/galleries/{gallery}", headers=headers), 403, "origin_untrusted")
     assert [one["name"] for one in api.get("/v1/galleries").json["galleries"]] == ["kept"]
-    # To read is no harm: without our leave a browser shows no answer to another's page.
-    assert api.get("/v1/galleries", headers=headers).status_code == 200
+    # Without a key it reads nothing either. What is the same for everybody it may have.
+    unauthorized(api.get("/v1/galleries", headers=headers), "key_missing")
+    assert api.get("/health", headers=headers).status_code == 200
 
 
 def test_our_own_page_may_change_things(api: Api) -> None:
@@ -79,3 +84,20 @@ def test_a_deployment_may_leave_the_names_to_its_proxy(settings: Settings, local
     api = api_of(anyone, "local")
     headers = {"Host": "upstream:80", "Origin": "https://faces.example"}
     made(api.post("/v1/galleries", json={"name": "a"}, headers=headers))
+
+
+def test_where_any_name_is_trusted_a_page_of_another_origin_needs_a_key(
+    settings: Settings, local: Kit
+) -> None:
+    named = {"trusted_hosts": "*", "cors_origins": APP}
+    api = Api(create_app(settings.model_copy(update=named)).test_client())
+    stream = f"/v1/live?gallery={local.gallery()}"
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    for origin in ("http://evil.example", "http://localhost:9999", "null", ""):
+        headers = {"Origin": origin}
+        answer = api.post("/v1/galleries", json={"name": "a"}, headers=headers)
+        unauthorized(answer, "key_missing")
+        unauthorized(api.get(stream, headers=headers | upgrade), "key_missing")
+    for n, headers in enumerate(({}, {"Origin": "http://localhost"}, {"Origin": APP})):
+        made(api.post("/v1/galleries", json={"name": f"{n}"}, headers=headers))
+        refused(api.get(stream, headers=headers | upgrade), 426, "upgrade_required")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_kit import Api, BackgroundWorker, refused
+from api_kit import Api, BackgroundWorker, key_of, refused
 from ledger_kit import Kit
 from live_kit import (
     PATIENCE_S,
@@ -26,7 +26,9 @@ from websockets.exceptions import InvalidStatus
 
 from cli.sample import Sample
 from db.models import Job, Photo, Upload
+from db.session import Database, transaction
 from db.settings import Settings
+from db.tenants import ensure_tenant
 from web.app import create_app
 from web.live.lines import admitted
 
@@ -76,8 +78,8 @@ def test_streams_keep_nobody_out(web: Server, local: Kit) -> None:
             except InvalidStatus as exc:
                 statuses.append(exc.response.status_code)
         assert httpx.get(f"{web.url}/health", trust_env=False, timeout=60).status_code == 200
-    # Each of the two processes takes eight.
-    assert 24 <= len(statuses) < 40
+    # Each of the two processes takes eight, and four of them of one tenant.
+    assert 32 <= len(statuses) < 40
     assert set(statuses) == {503}
     until(lambda: len(ended(web)) == 40 - len(statuses))
     with opened(web, gallery):
@@ -99,10 +101,29 @@ def test_there_are_only_so_many_streams(settings: Settings, local: Kit) -> None:
     path = f"/v1/live?gallery={local.gallery()}"
     one = Api(create_app(settings.model_copy(update={"live_streams": 1})).test_client())
     refused(one.get(path), 426, "upgrade_required")
-    with admitted(1):
+    with admitted(1, tenant_id=0):
         refused(one.get(path), 503, "too_busy")
     none = Api(create_app(settings.model_copy(update={"live_streams": 0})).test_client())
     refused(none.get(path), 503, "too_busy")
+
+
+def test_a_tenant_leaves_half_of_the_streams_to_others(
+    settings: Settings, database: Database
+) -> None:
+    app = create_app(settings.model_copy(update={"live_streams": 5}))
+    mine, theirs = (Api(app.test_client(), key_of(settings, name).text) for name in ("a", "b"))
+    with transaction(database) as session:
+        me = ensure_tenant(session, "a")
+    path = f"/v1/live?gallery={mine.gallery()}"
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    with admitted(5, tenant_id=me):
+        refused(mine.get(path, headers=upgrade), 426, "upgrade_required")
+        with admitted(5, tenant_id=me):
+            for headers in (upgrade, {}):
+                refused(mine.get(path, headers=headers), 503, "too_busy")
+            others = f"/v1/live?gallery={theirs.gallery()}"
+            refused(theirs.get(others, headers=upgrade), 426, "upgrade_required")
+    refused(mine.get(path, headers=upgrade), 426, "upgrade_required")
 
 
 def test_what_the_page_is_made_of_comes_from_here_alone(api: Api) -> None:

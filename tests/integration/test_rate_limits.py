@@ -24,8 +24,10 @@ from db.session import Database, transaction
 from db.settings import Settings
 from db.tenants import ensure_tenant
 from web.app import create_app
+from web.live.handshake import BEARER, SUBPROTOCOL
 from web.rate_limits import STORE_TIMEOUT_S
 
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 Make = Callable[..., Flask]
 
@@ -43,6 +45,13 @@ def make(settings: Settings, queue: redis.Redis) -> Make:
 
 def asked(app: Flask, key: str | None, peer: str = HERE, **headers: str) -> TestResponse:
     return call(app, key, environ_base={"REMOTE_ADDR": peer, **headers})
+
+
+def offered(app: Flask, key: str, peer: str = HERE) -> TestResponse:
+    """A key shown as a browser's page shows it. A right one gets 422: no gallery is named."""
+    headers = {**UPGRADE, "Sec-WebSocket-Protocol": f"{SUBPROTOCOL}, {BEARER}{key}"}
+    peers = {"REMOTE_ADDR": peer}
+    return app.test_client().get("/v1/live", headers=headers, environ_base=peers)
 
 
 def too_many(answer: TestResponse) -> int:
@@ -150,6 +159,20 @@ def test_an_address_that_guesses_keys_is_heard_no_more(
     assert queries == []
     assert asked(app, right, THERE).status_code == 200
     refused(asked(app, None), 401, "key_missing")
+
+
+def test_keys_that_are_tried_as_a_subprotocol_count_with_all_others(
+    make: Make, settings: Settings
+) -> None:
+    app = make(wrong_key_limit="3/hour")
+    right = key_of(settings, "acme").text
+    for key in (new_key_text().text, cut(new_key_text().text)):
+        assert offered(app, key).status_code == 401
+        assert offered(app, right).status_code == 422
+    assert asked(app, new_key_text().text).status_code == 401
+    for answer in (offered(app, new_key_text().text), offered(app, right), asked(app, right)):
+        too_many(answer)
+    assert offered(app, right, THERE).status_code == 422
 
 
 def test_behind_a_proxy_of_ours_each_client_counts_by_its_own_address(

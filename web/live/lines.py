@@ -10,22 +10,27 @@ from web.live.line import Line
 
 _lock = threading.Lock()
 _open: set[Line] = set()
-_admitted = 0
+_admitted: list[int] = []
+"""The tenant of each stream."""
 
 
 @contextlib.contextmanager
-def admitted(most: int) -> Iterator[None]:
-    """A stream lives in here; raises `TooBusyError` where there are as many as there may be."""
-    global _admitted  # noqa: PLW0603 - one count for the process.
+def admitted(most: int, *, tenant_id: int) -> Iterator[None]:
+    """A stream lives in here; raises `TooBusyError` where there are as many as there may be.
+
+    A tenant has at most half of them: who leaves cameras on keeps nobody else out.
+    """
     with _lock:
-        if _admitted >= most:
+        if len(_admitted) >= most:
             raise TooBusyError("there are as many live streams as this server takes; try later")
-        _admitted += 1
+        if _admitted.count(tenant_id) >= max(1, most // 2):
+            raise TooBusyError("you have as many live streams as one tenant may; end one of them")
+        _admitted.append(tenant_id)
     try:
         yield
     finally:
         with _lock:
-            _admitted -= 1
+            _admitted.remove(tenant_id)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ class Upgraded(Response):
 def explain(query: LiveQuery) -> Response:
     """Open a live stream."""
     here = services()
-    with admitted(here.settings.live_streams):
+    with admitted(here.settings.live_streams, tenant_id=here.tenant_id):
         _gallery(query)
     raise UpgradeRequiredError(NO_WEBSOCKET)
 
@@ -63,7 +63,7 @@ def stream() -> Response:
     here = services()
     query = LiveQuery.model_validate(request.args.to_dict())
     frame_bytes = min(FRAME_BYTES, here.settings.max_upload_bytes)
-    with admitted(here.settings.live_streams):
+    with admitted(here.settings.live_streams, tenant_id=here.tenant_id):
         gallery = _gallery(query)
         told = {REQUEST_ID: request_id()}
         line = Line(*handshake(request, most_bytes=frame_bytes, headers=told))
