@@ -7,7 +7,6 @@ import pytest
 from api_kit import Api, key_of, made, refused
 from token_kit import AUDIENCE, ISSUER, RSA, confused, in_file, token
 
-from db.prepare import ensure_rows
 from db.session import Database, transaction
 from db.settings import Settings
 from db.tenants import ensure_tenant
@@ -17,7 +16,6 @@ from web.app import create_app
 @pytest.fixture
 def app(settings: Settings, tmp_path: Path, database: Database) -> Any:
     with transaction(database) as session:
-        ensure_rows(session)
         ensure_tenant(session, "acme")
     named = {
         "jwt_issuer": ISSUER,
