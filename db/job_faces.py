@@ -9,14 +9,18 @@ from sqlalchemy.orm import Session
 
 from db.errors import FaceNotFoundError
 from db.jobs import get_job
-from db.models import Embedding, Face, Item
+from db.models import Embedding, Extraction, Face, Item
 from db.results import job_items
 from db.views import FaceView, ItemView, JobView
 
 _NOT_THERE = "the job has no such face, or its photo was deleted"
+# Of the engine that found the face: others may have measured it too.
 _DISTANCE = text("""
     SELECT one.vector <-> other.vector
     FROM embedding one
+    JOIN face ON face.tenant_id = :tenant_id AND face.id = one.face_id
+    JOIN extraction ON extraction.tenant_id = :tenant_id AND extraction.id = face.extraction_id
+                   AND extraction.model_id = one.model_id
     JOIN embedding other ON other.tenant_id = :tenant_id AND other.model_id = one.model_id
     WHERE one.tenant_id = :tenant_id AND one.face_id = :one AND other.face_id = :other
 """)
@@ -51,11 +55,21 @@ def face_of_job(
 
 
 def face_embedding(session: Session, tenant_id: int, face_id: int) -> npt.NDArray[np.float32]:
-    """The face's embedding, shape (dimension,); raises `FaceNotFoundError`."""
-    query = select(Embedding.vector).where(
-        Embedding.tenant_id == tenant_id, Embedding.face_id == face_id
+    """The face's embedding by the engine that found it, shape (dimension,).
+
+    Raises `FaceNotFoundError`.
+    """
+    query = (
+        select(Embedding.vector)
+        .join(Face, Face.id == Embedding.face_id)
+        .join(Extraction, Extraction.id == Face.extraction_id)
+        .where(
+            Embedding.tenant_id == tenant_id,
+            Embedding.face_id == face_id,
+            Embedding.model_id == Extraction.model_id,
+        )
     )
-    if (vector := session.scalars(query).first()) is None:
+    if (vector := session.scalars(query).one_or_none()) is None:
         raise FaceNotFoundError(_NOT_THERE)
     return np.asarray(vector, dtype=np.float32)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cli.thresholds import sentence
+from facebatch.client.models.jobs import Threshold
 from pipeline.specs import DEFAULT_ENGINE
 from pipeline.thresholds import explained
 from web.thresholds import ThresholdOut
@@ -15,6 +16,10 @@ KNOWN = {
     "fnmr": 0.236,
     "subjects": 100,
     "advice": None,
+    "target_fmr": None,
+    "target_fpir": None,
+    "better_engine": None,
+    "meaning": "",
 }
 
 
@@ -48,7 +53,7 @@ WITHIN = "faces within 0.4821 of a person are taken for that person"
     ],
 )
 def test_the_line_names_what_is_known(change: dict[str, object], rest: str) -> None:
-    assert sentence(KNOWN | change, "eyes") == WITHIN + rest
+    assert sentence(Threshold.model_validate(KNOWN | change), "eyes") == WITHIN + rest
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,6 @@ def test_the_line_says_what_its_rates_rest_on(share_of_measured: float, said: st
     if (fmr := curve.supported_fmr * share_of_measured) > curve.lowest_fmr:
         distance = curve.distance_at(fmr)
     told = ThresholdOut.of(explained(DEFAULT_ENGINE, distance=distance, subjects=3))
-    line = sentence(told.model_dump(mode="json"), DEFAULT_ENGINE.name)
+    line = sentence(Threshold.model_validate(told.model_dump(mode="json")), DEFAULT_ENGINE.name)
     for words in ("extrapolated", "at most"):
         assert (words in line) is (words == said), line
