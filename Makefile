@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes
 # The checkout itself: nothing of it is copied, and nothing is fetched for it.
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo up down status test soak soak-mutants fuzz-images bench-engine bench-pipeline bench-scale bench-api accuracy lint format lock clean
+.PHONY: help demo up down status test soak soak-mutants fuzz-images fuzz-api bench-engine bench-pipeline bench-scale bench-api accuracy lint format lock clean
 
 help: ## List the targets
 	@echo "facebatch: who is in these photos?"
@@ -42,6 +42,10 @@ soak: $(VENV)/dev ## Break every part while photos go in, and look what came of 
 
 soak-mutants: $(VENV)/dev ## Take one protection out at a time, and see the soak notice it
 	@$(BIN)/python -m bench.soak.mutants $(ARGS)
+
+fuzz-api: $(VENV)/dev ## Send the API what its description allows, and what it does not (COUNT=n, SEED=n)
+	@CONTRACT_CASES=$(or $(COUNT),100) CONTRACT_SEED=$(or $(SEED),1) CONTRACT_TIMEOUT_S=3600 \
+		$(BIN)/python -m pytest -q tests/e2e/test_contract.py
 
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)
 	@$(BIN)/python -m bench.engine $(if $(PHOTOS),"$(PHOTOS)") $(ARGS)
