@@ -44,7 +44,7 @@ soak-mutants: $(VENV)/dev ## Take one protection out at a time, and see the soak
 	@$(BIN)/python -m bench.soak.mutants $(ARGS)
 
 fuzz-api: $(VENV)/dev ## Send the API what its description allows, and what it does not (COUNT=n, SEED=n)
-	@CONTRACT_CASES=$(or $(COUNT),100) CONTRACT_SEED=$(or $(SEED),1) CONTRACT_TIMEOUT_S=3600 \
+	@CONTRACT_PHASES=examples,coverage,fuzzing,stateful CONTRACT_CASES=$(or $(COUNT),100) CONTRACT_SEED=$(or $(SEED),1) CONTRACT_TIMEOUT_S=3600 \
 		$(BIN)/python -m pytest -q tests/e2e/test_contract.py
 
 bench-engine: $(VENV)/bench ## Compare the engines with face_recognition (PHOTOS=dir: on yours)

@@ -37,8 +37,8 @@ MULTIPART = "multipart/form-data"
 MAX_PARTS = 1100
 """More than the photos, zips and fields that a request may bring: controls of a form that were left
 alone count too."""
-MAX_BOUNDARY_CHARS = 70
-"""Of RFC 2046."""
+MAX_BOUNDARY_CHARS = 200
+"""RFC 2046 has 70, which some clients exceed now and then."""
 MAX_DEPTH = 32
 """Of JSON; no body that we know has a quarter of it."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

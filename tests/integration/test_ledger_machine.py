@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger_kit import LEASE_S, Kit, done, failed, item, photo_of
+from ledger_kit import LEASE_S, Kit, as_owner, done, failed, item, photo_of
 from sqlalchemy import event, text
 
 from db import accept, control, erase_jobs, jobs, ledger
@@ -102,7 +102,9 @@ class Ledger(RuleBasedStateMachine):
     def __init__(self, kit: Kit) -> None:
         super().__init__()
         with transaction(kit.database) as session:
-            session.execute(text("DELETE FROM tenant"))
+            as_owner(session)
+            session.execute(text("TRUNCATE tenant CASCADE"))
+        with transaction(kit.database) as session:
             mine = ensure_tenant(session, "owner"), ensure_tenant(session, "stranger")
         self.kits = [Kit(database=kit.database, tenant_id=one) for one in mine]
         self.jobs: list[tuple[Kit, uuid.UUID]] = []
