@@ -14,6 +14,7 @@ from ledger_kit import Kit
 from pydantic import SecretStr
 from source_kit import zipped
 from sqlalchemy import func, select, text
+from worker_kit import wait_until
 
 from db.models import Item, Upload
 from db.session import transaction
@@ -283,7 +284,7 @@ def test_two_zips_that_were_sent_to_the_bucket_are_two_sources(
         assert send(upload["files"][0], data) == 204
     sources = [{"kind": "archive", "upload": one["id"]} for one in (*uploads, uploads[0])]
     job = accepted(api.post("/v1/jobs", json={"kind": "detect", "sources": sources}))
-    api.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=60"})
+    wait_until(lambda: api.get(f"/v1/jobs/{job}").json["finished_at"])
     results = api.get(f"/v1/jobs/{job}/results").json["results"]
     assert sorted(one["client_id"] for one in results) == ["0.jpg", "1.jpg"]
     assert len(api.get(f"/v1/jobs/{job}/sources").json["sources"]) == 2
