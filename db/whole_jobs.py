@@ -6,7 +6,9 @@ by step, for jobs that get their photos bit by bit, would cost several times as 
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from db import nudge
@@ -19,6 +21,8 @@ from db.states import JobPriority, JobState
 from db.subjects import require_subjects
 from db.views import JobView, NewItem, NewJob
 from db.webhooks.endpoints import require_signable
+from pipeline.specs import EngineSpec
+from pipeline.thresholds import Threshold
 
 # The photos come first, as workers lock them before galleries and subjects. No job is made where
 # the tenant has one of them already, where the upload was given up, or where the tenant has quotas
@@ -179,6 +183,19 @@ def create_whole_job(
     ).one_or_none()
     if made is None:
         raise NotFreshError("the job cannot be made in one step")
+    return _as_made(job_id, new, spec, threshold, made, n_items=len(items))
+
+
+def _as_made(
+    job_id: uuid.UUID,
+    new: NewJob,
+    spec: EngineSpec,
+    threshold: Threshold,
+    made: Row[*tuple[Any, ...]],
+    *,
+    n_items: int,
+) -> JobView:
+    """The job as whoever reads it now would find it."""
     return JobView(
         id=job_id,
         kind=new.kind,
@@ -210,8 +227,8 @@ def create_whole_job(
         read_at=made.created_at,
         before_at=None,
         before_ended=None,
-        n_items=len(items),
-        n_queued=len(items),
+        n_items=n_items,
+        n_queued=n_items,
         n_running=0,
         n_done=0,
         n_no_face=0,
