@@ -6,6 +6,7 @@ from typing import Any
 
 from web import examples, further_examples, idempotency, rate_limits, request_ids
 from web.examples import FILES
+from web.links import add_links
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 
@@ -73,6 +74,7 @@ def complete(spec: Spec) -> None:
         _add_problems(method, operation)
         _add_headers(name, operation)
         _add_examples(name, operation)
+    add_links(spec)
 
 
 def operations(spec: Spec) -> Iterator[tuple[str, str, Spec]]:

@@ -37,6 +37,17 @@ PHOTO = {"type": "string", "format": "binary"}
 WAIT = "With `Prefer: wait=N` the answer is the result itself, where the job ends in time."
 
 
+def blueprint(name: str, module: str, tag: Tag, *, prefix: str = "/v1") -> APIBlueprint:
+    """Routes below `prefix`. Each is called by its function, for those who make clients of it."""
+    return APIBlueprint(
+        name,
+        module,
+        url_prefix=prefix or None,
+        abp_tags=[tag],
+        operation_id_callback=lambda *, name, path, method: name,  # noqa: ARG005 - the library's.
+    )
+
+
 def problems(*statuses: int) -> dict[str | int, Any]:
     """The responses that are errors, for a route's `responses`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}{ProblemOut.__name__}"}}}

@@ -48,6 +48,32 @@ def test_every_route_is_described(api: Api, spec: dict) -> None:
         assert operation["summary"]
 
 
+def test_every_operation_on_something_is_linked_to_from_where_its_ids_come_from(spec: dict) -> None:
+    linked = {
+        link["operationId"]: link["parameters"].keys()
+        for operation in operations(spec).values()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    }
+    of_paths = {
+        operation["operationId"]: set(re.findall(r"{(\w+)}", name))
+        for name, operation in operations(spec).items()
+    }
+    assert linked == {one: parameters for one, parameters in of_paths.items() if parameters}
+    assert len(of_paths) == len(operations(spec))
+
+
+def test_the_id_of_an_answer_is_where_its_links_say(api: Api, spec: dict) -> None:
+    made = api.post("/v1/galleries", json={"name": "staff"})
+    link = operations(spec)["POST /v1/galleries"]["responses"]["201"]["links"]["read_gallery"]
+    assert link["parameters"] == {"gallery_id": "$response.body#/id"}
+    listed = operations(spec)["GET /v1/galleries"]["responses"]["200"]["links"]["read_gallery"]
+    assert listed["parameters"] == {"gallery_id": "$response.body#/galleries/0/id"}
+    gallery_id = api.get("/v1/galleries").json["galleries"][0]["id"]
+    assert gallery_id == made.json["id"]
+    assert api.get(f"/v1/galleries/{gallery_id}").json["name"] == "staff"
+
+
 def test_every_route_is_in_the_reference(spec: dict) -> None:
     text = (REFERENCE / "api.md").read_text(encoding="utf-8")
     missing = [name for name in operations(spec) if f"`{name}`" not in text]

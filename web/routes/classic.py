@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import Any
 
 from flask import Response, jsonify, request
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import galleries, subjects, tallies
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
@@ -35,7 +34,7 @@ from web.accepting import Received, received
 from web.claims import begun, kept, resumes
 from web.errors import InvalidRequestError
 from web.looking import KEPT, answer_of, largest, look, looked_at, one_photo
-from web.openapi import CLASSIC, PHOTO, photos_body, problems
+from web.openapi import CLASSIC, PHOTO, blueprint, photos_body, problems
 from web.schemas.classic_answers import (
     HealthOut,
     IndexOut,
@@ -51,7 +50,7 @@ from web.services import Services, services
 from web.submitting import submit
 from web.verifying import Verified
 
-api = APIBlueprint("classic", __name__, abp_tags=[CLASSIC])
+api = blueprint("classic", __name__, CLASSIC, prefix="")
 IMAGE, REFERENCE = "image", "reference"
 ENDPOINTS = {
     "GET /": "this list",

@@ -3,15 +3,14 @@
 from http import HTTPStatus
 
 from flask import Response, request
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.crops.asking import WantedCrop
 from web import cropping
-from web.openapi import JOBS, problems
+from web.openapi import JOBS, blueprint, problems
 from web.schemas.crops import CropQuery, FacePath
 from web.services import services
 
-api = APIBlueprint("crops", __name__, url_prefix="/v1", abp_tags=[JOBS])
+api = blueprint("crops", __name__, JOBS)
 JPEG = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 import structlog
 from flask import Response, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import jobs
 from db.exports import queue
@@ -19,7 +18,7 @@ from db.subject_results import NOBODY, job_subjects
 from pipeline.errors import FaceBatchError
 from web.answers import POLL_AFTER_S, answer, until_finished
 from web.claims import kept
-from web.openapi import EXPORTS, problems
+from web.openapi import EXPORTS, blueprint, problems
 from web.paging import cursors, page_of
 from web.patience import streaming
 from web.schemas.base import JobPath, PageQuery
@@ -30,7 +29,7 @@ from web.services import Services, services
 log = structlog.get_logger()
 JOB_STATE = "Facebatch-Job-State"
 """The header that tells of what a streamed export is: a job that runs has photos to come."""
-api = APIBlueprint("exports", __name__, url_prefix="/v1", abp_tags=[EXPORTS])
+api = blueprint("exports", __name__, EXPORTS)
 
 
 @api.get(

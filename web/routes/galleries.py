@@ -5,7 +5,6 @@ import math
 from http import HTTPStatus
 
 from flask import Response, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, galleries
 from db.errors import JobNotFoundError
@@ -15,13 +14,13 @@ from web.answers import answer
 from web.batches import delete_job
 from web.claims import kept
 from web.conditions import expect, tagged
-from web.openapi import GALLERIES, problems
+from web.openapi import GALLERIES, blueprint, problems
 from web.paging import cursors, page_of
 from web.schemas.base import GalleryPath, IfMatchHeader, IfNoneMatchHeader, NamedPageQuery
 from web.schemas.people import GalleriesOut, GalleryIn, GalleryOut
 from web.services import services
 
-api = APIBlueprint("galleries", __name__, url_prefix="/v1", abp_tags=[GALLERIES])
+api = blueprint("galleries", __name__, GALLERIES)
 
 
 @api.post("/galleries", responses={201: GalleryOut, **problems(400, 409, 415, 422, 503)})

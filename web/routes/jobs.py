@@ -6,7 +6,6 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from flask import Response, request, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import accept, control, jobs
 from db.session import Session, retried, transaction
@@ -25,7 +24,7 @@ from web.answers import (
 from web.claims import kept
 from web.conditions import expect, is_conditional, tagged
 from web.errors import InvalidRequestError
-from web.openapi import JOBS, WAIT, added_body, job_body, problems
+from web.openapi import JOBS, WAIT, added_body, blueprint, job_body, problems
 from web.paging import cursors, page_of
 from web.patience import patience
 from web.schemas.base import (
@@ -47,7 +46,7 @@ from web.submitting import add_arrived, new_job, priority_of, submit
 from web.uploading import part_key, sent_photos
 from web.waiting import finished_job, preferred_wait_s
 
-api = APIBlueprint("jobs", __name__, url_prefix="/v1", abp_tags=[JOBS])
+api = blueprint("jobs", __name__, JOBS)
 ARCHIVE = "archive"
 """The form field of zips."""
 

@@ -4,20 +4,19 @@ import datetime as dt
 from http import HTTPStatus
 
 from flask import Response, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import api_keys
 from db.api_keys import MadeKey
 from db.session import transaction
 from web.answers import answer
 from web.claims import kept
-from web.openapi import KEYS, problems
+from web.openapi import KEYS, blueprint, problems
 from web.paging import cursors, page_of
 from web.schemas.base import PageQuery
 from web.schemas.keys import KeyIn, KeyOut, KeyPath, KeyRotationIn, KeysOut, NewKeyOut
 from web.services import services
 
-api = APIBlueprint("keys", __name__, url_prefix="/v1", abp_tags=[KEYS])
+api = blueprint("keys", __name__, KEYS)
 
 
 @api.post(

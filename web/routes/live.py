@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request, send_file
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import galleries
 from db.session import transaction
@@ -16,13 +15,13 @@ from web.live.handshake import NO_WEBSOCKET, handshake
 from web.live.line import Line
 from web.live.lines import admitted, listed
 from web.live.talking import talk
-from web.openapi import LIVE, problems
+from web.openapi import LIVE, blueprint, problems
 from web.request_ids import HEADER as REQUEST_ID
 from web.request_ids import request_id
 from web.schemas.live import LiveQuery
 from web.services import services
 
-api = APIBlueprint("live", __name__, abp_tags=[LIVE])
+api = blueprint("live", __name__, LIVE, prefix="")
 STREAM = "/v1/live"
 FRAME_BYTES = 2_000_000
 """Of one frame, at the most: four times what a camera's full HD picture takes."""
@@ -50,7 +49,7 @@ class Upgraded(Response):
     "what would refuse one, or 426.",
     responses={101: {"description": "The stream is open."}, **problems(403, 404, 422, 426, 503)},
 )
-def explain(query: LiveQuery) -> Response:
+def open_stream(query: LiveQuery) -> Response:
     """Open a live stream."""
     here = services()
     with admitted(here.settings.live_streams, tenant_id=here.tenant_id):

@@ -1,14 +1,13 @@
 """Searches in a job: every photo of somebody, answered at once. Nothing of them is kept."""
 
 from flask import Response, request
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.job_search import BEGINNING, PLACE_BYTES, Place
 from db.views import JobView
 from web import searching
 from web.accepting import received
 from web.answers import answer
-from web.openapi import JOBS, problems, search_body
+from web.openapi import JOBS, blueprint, problems, search_body
 from web.paging import Cursors, cursors, page_of
 from web.schemas.base import JobPath, PageQuery, as_json
 from web.schemas.people import EngineOut
@@ -19,7 +18,7 @@ from web.searching import Found, Probe
 from web.services import Services, services
 from web.thresholds import ThresholdOut
 
-api = APIBlueprint("searches", __name__, url_prefix="/v1", abp_tags=[JOBS])
+api = blueprint("searches", __name__, JOBS)
 PHOTO = "photo"
 
 

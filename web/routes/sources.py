@@ -3,7 +3,6 @@
 from http import HTTPStatus
 
 from flask import Response, request, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import sources
 from db.session import Session, retried, transaction
@@ -11,7 +10,7 @@ from db.sources import NewSource
 from db.states import SourceKind
 from web.answers import answer, job_answer
 from web.claims import kept
-from web.openapi import SOURCES, WAIT, problems, source_body
+from web.openapi import SOURCES, WAIT, blueprint, problems, source_body
 from web.paging import cursors, page_of
 from web.schemas.base import JobPath, PageQuery, PreferHeader, as_json
 from web.schemas.jobs import JobOut
@@ -21,7 +20,7 @@ from web.services import services
 from web.sourcing import new_source, submit_sources
 from web.submitting import new_job
 
-api = APIBlueprint("sources", __name__, url_prefix="/v1", abp_tags=[SOURCES])
+api = blueprint("sources", __name__, SOURCES)
 
 
 @api.post(

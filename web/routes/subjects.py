@@ -3,7 +3,6 @@
 from http import HTTPStatus
 
 from flask import Response, request, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db import erase, subjects
 from db.session import Session, retried, transaction
@@ -14,7 +13,7 @@ from web.accepting import received
 from web.answers import answer, job_answer
 from web.claims import kept
 from web.conditions import expect, is_conditional, tagged
-from web.openapi import SUBJECTS, WAIT, photos_body, problems
+from web.openapi import SUBJECTS, WAIT, blueprint, photos_body, problems
 from web.paging import cursors, page_of
 from web.schemas.base import (
     GalleryPath,
@@ -30,9 +29,7 @@ from web.schemas.results import ResultsOut
 from web.services import services
 from web.submitting import priority_of, submit
 
-api = APIBlueprint(
-    "subjects", __name__, url_prefix="/v1/galleries/<uuid:gallery_id>", abp_tags=[SUBJECTS]
-)
+api = blueprint("subjects", __name__, SUBJECTS, prefix="/v1/galleries/<uuid:gallery_id>")
 
 
 @api.post("/subjects", responses={201: SubjectOut, **problems(400, 404, 409, 415, 422, 503)})

@@ -4,18 +4,17 @@ import datetime as dt
 from http import HTTPStatus
 
 from flask import Response
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.session import Session, retried
 from db.uploads import DIRECT_AGE, FORMS_AGE, begin_upload
 from web.answers import answer
 from web.claims import kept
-from web.openapi import SOURCES, problems
+from web.openapi import SOURCES, blueprint, problems
 from web.schemas.uploads import UploadFileOut, UploadIn, UploadOut
 from web.services import services
 from web.uploading import check_sizes, form
 
-api = APIBlueprint("uploads", __name__, url_prefix="/v1", abp_tags=[SOURCES])
+api = blueprint("uploads", __name__, SOURCES)
 
 
 @api.post(

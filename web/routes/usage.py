@@ -1,15 +1,14 @@
 """Usage: how much a tenant has, and may have."""
 
 from flask import Response
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.session import transaction
 from web.answers import answer
-from web.openapi import USAGE, problems
+from web.openapi import USAGE, blueprint, problems
 from web.schemas.usage import UsageOut
 from web.services import services
 
-api = APIBlueprint("usage", __name__, url_prefix="/v1", abp_tags=[USAGE])
+api = blueprint("usage", __name__, USAGE)
 
 
 @api.get("/usage", responses={200: UsageOut, **problems(503)})

@@ -1,14 +1,13 @@
 """Verifications: whether two faces are of one person, answered at once. Nothing is kept."""
 
 from flask import Response, request
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.session import transaction
 from db.subjects import find_subject
 from web import verifying
 from web.accepting import received
 from web.answers import answer
-from web.openapi import VERIFICATIONS, problems, verification_body
+from web.openapi import VERIFICATIONS, blueprint, problems, verification_body
 from web.schemas.base import as_json
 from web.schemas.people import EngineOut
 from web.schemas.results import WhoOut
@@ -22,7 +21,7 @@ from web.services import services
 from web.thresholds import ThresholdOut
 from web.verifying import Verified
 
-api = APIBlueprint("verifications", __name__, url_prefix="/v1", abp_tags=[VERIFICATIONS])
+api = blueprint("verifications", __name__, VERIFICATIONS)
 PHOTO, REFERENCE = "photo", "reference"
 
 
@@ -34,7 +33,7 @@ PHOTO, REFERENCE = "photo", "reference"
     responses={200: VerificationOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": verification_body()},
 )
-def verify() -> Response:
+def create_verification() -> Response:
     """Say whether two faces are of one person."""
     here = services()
     if request.is_json:

@@ -4,7 +4,6 @@ import datetime as dt
 from http import HTTPStatus
 
 from flask import Response, url_for
-from flask_openapi3.blueprint import APIBlueprint
 
 from db.session import Session, retried, transaction
 from db.webhooks import endpoints, log
@@ -14,7 +13,7 @@ from db.webhooks.secrets import shown
 from web.answers import POLL_AFTER_S, answer
 from web.claims import kept
 from web.conditions import expect, tagged
-from web.openapi import WEBHOOKS, problems
+from web.openapi import WEBHOOKS, blueprint, problems
 from web.paging import cursors, page_of
 from web.schemas.base import IfMatchHeader, IfNoneMatchHeader, PageQuery
 from web.schemas.webhooks import (
@@ -37,7 +36,7 @@ from web.schemas.webhooks import (
 )
 from web.services import services
 
-api = APIBlueprint("webhooks", __name__, url_prefix="/v1", abp_tags=[WEBHOOKS])
+api = blueprint("webhooks", __name__, WEBHOOKS)
 
 
 @api.post(
