@@ -81,7 +81,7 @@ def hold_dispatch(session: Session) -> None:
 
 
 def dispatch(session: Session, rooms: Mapping[Lane, Room], turns: Turns) -> Dispatched:
-    """Marks due items as sent, as many as fit; the caller commits, then sends.
+    """Marks due items of these lanes as sent, as many as fit; the caller commits, then sends.
 
     A chunk holds neighbours of one job. The last of a job are small, so that no worker is left with
     much when the others are through. An item that was claimed before may have killed its worker,
@@ -90,8 +90,8 @@ def dispatch(session: Session, rooms: Mapping[Lane, Room], turns: Turns) -> Disp
     hold_dispatch(session)
     in_flight = session.execute(_IN_FLIGHT, {"interactive": MAX_INTERACTIVE_ITEMS}).all()
     fillings = [
-        _Filling(session, lane, rooms[lane], [row for row in in_flight if row.lane == lane.value])
-        for lane in Lane
+        _Filling(session, lane, room, [row for row in in_flight if row.lane == lane.value])
+        for lane, room in rooms.items()
     ]
     for filling in fillings:
         turns[filling.lane] = filling.fill(turns.get(filling.lane, 0))

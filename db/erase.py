@@ -208,6 +208,13 @@ def unused_keys(session: Session, keys: Iterable[str]) -> list[str]:
     return [key for key in wanted if key not in used]
 
 
+def doom_unused(session: Session, tenant_id: int, keys: Iterable[str]) -> None:
+    """Dooms those of the objects that nothing was made of, once it is sure that nothing will be."""
+    rows = [{"object_key": key, "tenant_id": tenant_id} for key in unused_keys(session, keys)]
+    if rows:
+        session.execute(insert(DoomedObject).on_conflict_do_nothing(), rows)
+
+
 def _cancel_enrolments(session: Session, subject_id: uuid.UUID) -> None:
     _cancel_open_items(session, subject_id)
     _end_sources(session, subject_id)

@@ -2,9 +2,21 @@
 
 import uuid
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.orm import Session
 
@@ -12,6 +24,7 @@ from db.errors import EmptyJobError, GalleriesDifferError, JobNotFoundError
 from db.galleries import gallery_models
 from db.ids import new_id
 from db.models import Item, Job, JobGallery, Model, Source
+from db.prepared import Prepared
 from db.progress import finish_if_complete
 from db.states import ItemState, JobKind, JobPriority, SourceState
 from db.subjects import require_subjects
@@ -85,7 +98,7 @@ def _has_sources(session: Session, job_id: uuid.UUID) -> bool:
 
 def get_job(session: Session, tenant_id: int, job_id: uuid.UUID) -> JobView:
     """The job with its counts; raises `JobNotFoundError`."""
-    row = session.execute(_ONE_JOB, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
+    row = ONE_JOB.execute(session, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
     if row is None:
         raise JobNotFoundError("there is no such job")
     return _view(row)
@@ -104,6 +117,8 @@ def list_jobs(
 def _view(row: Row[*tuple[Any, ...]]) -> JobView:
     values = dict(row._mapping)
     values["priority"] = JobPriority(values["priority"])
+    under_way = row.n_items - row.n_done - row.n_no_face - row.n_failed - row.n_cancelled
+    values["n_queued"] = under_way - row.n_running
     values["further_gallery_ids"] = tuple(values["further_gallery_ids"] or ())
     values["source_error"] = values["source_error"] and tuple(values["source_error"])
     return JobView(**values)
@@ -175,9 +190,14 @@ def is_kept() -> ColumnElement[bool]:
     return or_(Job.delete_after.is_(None), Job.delete_after > func.now())
 
 
+def _literal(state: StrEnum) -> ColumnElement[str]:
+    """A state that stands in the statement itself."""
+    return literal_column(f"'{state.value}'")
+
+
 _RUNNING = (
     select(func.count())
-    .where(Item.job_id == Job.id, Item.state == ItemState.RUNNING)
+    .where(Item.job_id == Job.id, Item.state == _literal(ItemState.RUNNING))
     .scalar_subquery()
 )
 _FURTHER_GALLERIES = (
@@ -187,12 +207,11 @@ _FURTHER_GALLERIES = (
 )
 _SOURCE_ERROR = (
     select(array([Source.error_code, Source.error_detail]))
-    .where(Source.job_id == Job.id, Source.state == SourceState.FAILED)
+    .where(Source.job_id == Job.id, Source.state == _literal(SourceState.FAILED))
     .order_by(Source.id)
-    .limit(1)
+    .limit(literal_column("1"))
     .scalar_subquery()
 )
-_ENDED = Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled
 _AS_THEY_ARE = sorted(
     {one.name for one in fields(JobView)} & {column.key for column in Job.__table__.columns}
 )
@@ -207,11 +226,14 @@ _JOBS = (
         _FURTHER_GALLERIES.label("further_gallery_ids"),
         _SOURCE_ERROR.label("source_error"),
         func.now().label("read_at"),
-        (Job.n_items - _ENDED - _RUNNING).label("n_queued"),
         _RUNNING.label("n_running"),
     )
     .join(Model, Model.id == Job.model_id)
     .where(Job.tenant_id == bindparam("tenant_id"), is_kept())
 )
-_ONE_JOB = _JOBS.where(Job.id == bindparam("job_id"))
-"""Made once: clients that poll ask for it all the time."""
+ONE_JOB = Prepared.of(
+    "facebatch_job",
+    _JOBS.where(Job.id == bindparam("job_id")),
+    {"tenant_id": "bigint", "job_id": "uuid"},
+)
+"""Clients that poll ask for it all the time."""

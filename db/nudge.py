@@ -32,7 +32,7 @@ def notify_ended(session: Session, job_id: uuid.UUID) -> None:
 
 
 def notify_events(session: Session) -> None:
-    """Wakes the couriers when the session's transaction commits; a job's end does so by itself."""
+    """Wakes the couriers when the session's transaction commits."""
     session.execute(_NOTIFY, {"channel": EVENTS, "word": ""})
 
 

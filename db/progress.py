@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Case, case, func, literal, select, text, update
+from sqlalchemy import Case, bindparam, case, func, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from db import nudge
@@ -74,27 +74,11 @@ def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
 
     Each is ended once in its round, with its event.
     """
-    statement = (
-        update(Job)
-        .where(
-            Job.id.in_(job_ids),
-            Job.state.in_(OPEN_JOB_STATES),
-            Job.sealed_at.is_not(None),
-            Job.n_sources_open == 0,
-            Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
-        )
-        .values(state=_end_state(), finished_at=func.now(), paused_at=None)
-        .returning(Job.id.label("job_id"), *_TOLD)
-        .execution_options(synchronize_session=False)
-    )
-    for row in session.execute(statement).all():
-        job_ended(session, JobThen(**row._mapping))
+    for row in session.execute(_FINISH, {"job_ids": job_ids}).all():
+        if job_ended(session, JobThen(**row._mapping)):
+            nudge.notify_events(session)
         nudge.notify_ended(session, row.job_id)
     session.flush()
-
-
-_TOLD = [getattr(Job, name) for name in JobThen.__dataclass_fields__ if name != "job_id"]
-"""What a job's last event tells of it."""
 
 
 def _end_state() -> Case[str]:
@@ -110,3 +94,21 @@ def _end_state() -> Case[str]:
         ((Job.n_failed > 0) | source_failed, literal(JobState.PARTIALLY_FAILED.value)),
         else_=literal(JobState.SUCCEEDED.value),
     )
+
+
+_TOLD = [getattr(Job, name) for name in JobThen.__dataclass_fields__ if name != "job_id"]
+"""What a job's last event tells of it."""
+_FINISH = (
+    update(Job)
+    .where(
+        Job.id.in_(bindparam("job_ids", expanding=True)),
+        Job.state.in_(OPEN_JOB_STATES),
+        Job.sealed_at.is_not(None),
+        Job.n_sources_open == 0,
+        Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
+    )
+    .values(state=_end_state(), finished_at=func.now(), paused_at=None)
+    .returning(Job.id.label("job_id"), *_TOLD)
+    .execution_options(synchronize_session=False)
+)
+"""Made once: most jobs are of few photos, and making it takes as long as running it."""

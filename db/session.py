@@ -44,6 +44,8 @@ def make_database(
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=10,
+        # The same few serve while there is little to do: none goes stale, and their plans are made.
+        pool_use_lifo=True,
         # Parameters are names and embeddings, and errors are logged.
         hide_parameters=True,
         connect_args={
@@ -59,7 +61,7 @@ def make_database(
     if role is not Role.OWNER:
         event.listen(database, "connect", taking(role))
     if role is Role.TENANT:
-        event.listen(database, "begin", tell_tenant)
+        tell_tenant(database)
     event.listen(database, "checkin", _note_use)
     event.listen(database, "checkout", _check)
     return database

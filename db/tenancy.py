@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 TENANT_SETTING = "facebatch.tenant_id"
 """PostgreSQL's name of it; policies read it."""
@@ -31,11 +33,34 @@ def acting_for(tenant_id: int) -> Iterator[None]:
         _acting.reset(token)
 
 
-def tell_tenant(connection: Connection) -> None:
-    """Tells the transaction that has just begun; with its end the server forgets it."""
-    tenant_id = acting_tenant()
-    if tenant_id is not None:
-        told = connection.exec_driver_sql(
-            "SELECT set_config(%s, %s, true)", (TENANT_SETTING, str(tenant_id))
-        )
-        told.close()
+def tell_tenant(database: Engine) -> None:
+    """Has each transaction of the pool tell for whom it is; with its end the server forgets it.
+
+    It goes before the transaction's first statement, in the same message: a question of its own
+    would cost a small transaction a quarter of its time.
+    """
+    event.listen(database, "begin", _begin)
+    event.listen(database, "before_cursor_execute", _tell, retval=True)
+
+
+_UNTOLD = "facebatch_untold"
+
+
+def _begin(connection: Connection) -> None:
+    connection.info[_UNTOLD] = True
+
+
+def _tell(
+    connection: Connection,
+    cursor: DBAPICursor,
+    statement: str,
+    parameters: Any,
+    _context: object,
+    _executemany: bool,  # noqa: FBT001 - SQLAlchemy passes it so.
+) -> tuple[str, Any]:
+    if not connection.info.pop(_UNTOLD, False) or (tenant_id := acting_tenant()) is None:
+        return statement, parameters
+    if getattr(cursor, "name", None):
+        raise RuntimeError("a cursor on the server would be declared for another statement")
+    told = f"SELECT set_config('{TENANT_SETTING}', '{int(tenant_id)}', true); {statement}"
+    return told, parameters

@@ -21,6 +21,8 @@ class UploadExpiredError(UnavailableError):
 
 REQUEST_AGE = dt.timedelta(hours=1)
 """An upload whose request did not commit in so long is given up, unless it was prolonged."""
+FOLDER_AGE = dt.timedelta(minutes=5)
+"""So long requests that come may share an upload; those that began have `REQUEST_AGE` from then."""
 FORMS_AGE = dt.timedelta(hours=1)
 """So long a client may begin to send a file with a form."""
 DIRECT_AGE = dt.timedelta(hours=24)
@@ -86,6 +88,16 @@ def hold_upload(session: Session, tenant_id: int, upload_id: uuid.UUID) -> None:
         raise UploadNotFoundError(NO_UPLOAD)
 
 
+def hold_folder(session: Session, upload_id: uuid.UUID) -> None:
+    """As `hold_upload`, for requests that share the upload: they do not wait for each other.
+
+    Raises `UploadExpiredError`.
+    """
+    query = select(Upload.id).where(Upload.id == upload_id)
+    if session.scalars(query.with_for_update(read=True, key_share=True)).one_or_none() is None:
+        raise expired_upload()
+
+
 def expect_less(session: Session, upload_id: uuid.UUID, size_bytes: int) -> None:
     """Of an upload that is held so many bytes have become a photo's or an archive's."""
     session.execute(
@@ -96,7 +108,7 @@ def expect_less(session: Session, upload_id: uuid.UUID, size_bytes: int) -> None
 
 
 def end_upload(session: Session, upload_id: uuid.UUID) -> None:
-    """Ends the upload in the transaction that commits its photos; raises `UploadExpiredError`."""
+    """Ends an upload of which all is committed or doomed; raises `UploadExpiredError`."""
     gone = session.scalars(delete(Upload).where(Upload.id == upload_id).returning(Upload.id)).all()
     if not gone:
         raise expired_upload()

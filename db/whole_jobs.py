@@ -31,7 +31,7 @@ _MAKE = Prepared(
     "facebatch_whole_job",
     """
     WITH held AS (
-        DELETE FROM upload WHERE tenant_id = :tenant_id AND id = :upload_id RETURNING id
+        SELECT id FROM upload WHERE tenant_id = :tenant_id AND id = :upload_id FOR KEY SHARE
     ), fresh AS (
         INSERT INTO photo (id, tenant_id, sha256, size_bytes, object_key)
         SELECT sent.id, :tenant_id, sent.sha256, sent.size_bytes, sent.object_key
@@ -130,7 +130,7 @@ def create_whole_job(
     *,
     quotas_held: bool = False,
 ) -> JobView:
-    """Makes a sealed job of the photos, which lie in the bucket, and ends their upload.
+    """Makes a sealed job of the photos, which lie in the bucket below the upload.
 
     `quotas_held` says that this is done within the tenant's quotas: else it must have none.
 

@@ -3,22 +3,24 @@
 import contextlib
 import itertools
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 from flask import Request
 
-from db.errors import UnavailableError
+from db.erase import doom_unused
+from db.errors import DatabaseUnavailableError, UnavailableError
 from db.failpoints import Failpoint, reached
 from db.session import Session, transaction
 from db.sources import NewArchive
 from db.states import QuotaKind
-from db.uploads import abandon_upload, begin_upload, end_upload
+from db.uploads import hold_folder
 from db.views import NewItem
 from pipeline.errors import EmptyFileError, FileTooLargeError, PhotoError
 from pipeline.names import MAX_FILE_NAME_CHARS, storable
 from web.errors import FileNameError, InvalidRequestError, NoPhotoError, TooManyPhotosError
+from web.folders import Folder
 from web.incoming import FieldPart, FilePart, read_parts
 from web.patience import sending
 from web.services import Services
@@ -51,8 +53,8 @@ class Received:
         return {name: value for name, value in self.fields.items() if value}
 
     def settle(self, session: Session) -> None:
-        """Ends the upload, in the transaction that commits its photos."""
-        end_upload(session, self.upload_id)
+        """Holds the upload, in the transaction that commits its photos."""
+        hold_folder(session, self.upload_id)
         reached(Failpoint.ACCEPT_UNCOMMITTED)
 
 
@@ -76,17 +78,15 @@ def received(
     """
     with contextlib.ExitStack() as until_read, contextlib.ExitStack() as until_settled:
         until_read.enter_context(sending())
-        with transaction(services.database) as session:
-            kinds = (QuotaKind.OPEN_PHOTOS, *(() if named else (QuotaKind.OPEN_JOBS,)))
-            services.quotas.require_room(session, services.tenant_id, *kinds)
-            upload_id = begin_upload(session, services.tenant_id)
-        keys = until_settled.enter_context(_or_abandoned(services, upload_id))
+        kinds = (QuotaKind.OPEN_PHOTOS, *(() if named else (QuotaKind.OPEN_JOBS,)))
+        services.quotas.require_room(services.database, services.tenant_id, *kinds)
+        below = until_settled.enter_context(_below(services))
         parts = _named(read_parts(request)) if named else read_parts(request)
-        reader = _Reader(services, upload_id, _new_key(upload_id, keys))
+        reader = _Reader(services, below)
         reader.read(parts, photo_field, archive_field, reference_field)
         until_read.close()
         yield Received(
-            upload_id=upload_id,
+            upload_id=below.upload_id,
             fields=reader.fields,
             photos=tuple(reader.photos),
             references=tuple(reader.references),
@@ -103,14 +103,12 @@ def received_bytes(services: Services, data: bytes, *, name: str) -> Iterator[Re
     """
     if not data:
         raise EmptyFileError("the file is empty; send the photo's bytes")
-    with transaction(services.database) as session:
-        upload_id = begin_upload(session, services.tenant_id)
-    with _or_abandoned(services, upload_id) as keys:
-        stored = services.store.put(_new_key(upload_id, keys)(), [data])
+    with _below(services) as below:
+        stored = services.store.put(below.new_key(), [data])
         photo = NewItem(
             name=name, sha256=stored.sha256, size_bytes=stored.size_bytes, object_key=stored.key
         )
-        yield Received(upload_id=upload_id, fields={}, photos=(photo,))
+        yield Received(upload_id=below.upload_id, fields={}, photos=(photo,))
         reached(Failpoint.ACCEPTED)
 
 
@@ -125,26 +123,29 @@ def checked_file_name(name: str) -> str:
     return name
 
 
-def _new_key(upload_id: uuid.UUID, keys: list[str]) -> Callable[[], str]:
-    """Makes keys below the upload, and notes each before anything can be written under it."""
-    numbers = itertools.count()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Below:
+    """A request's share of a folder: the keys that it has put something under, or was about to."""
 
-    def new_key() -> str:
-        keys.append(f"{upload_id}/{next(numbers)}")
-        return keys[-1]
+    folder: Folder
+    keys: list[str] = field(default_factory=list)
 
-    return new_key
+    @property
+    def upload_id(self) -> uuid.UUID:
+        return self.folder.upload_id
+
+    def new_key(self) -> str:
+        """It is noted before anything can be written under it."""
+        self.keys.append(self.folder.new_key())
+        return self.keys[-1]
 
 
 class _Reader:
     """Takes the parts of a request apart."""
 
-    def __init__(
-        self, services: Services, upload_id: uuid.UUID, new_key: Callable[[], str]
-    ) -> None:
+    def __init__(self, services: Services, below: _Below) -> None:
         self._services = services
-        self._upload_id = upload_id
-        self._new_key = new_key
+        self._below = below
         self.fields: dict[str, str] = {}
         self.photos: list[NewItem] = []
         self.references: list[NewItem] = []
@@ -188,7 +189,7 @@ class _Reader:
             raise TooManyPhotosError(
                 f"a request may bring {MAX_PHOTOS} photos; open a job and add them in parts"
             )
-        if (photo := _photo(self._services, part, self._new_key)) is not None:
+        if (photo := _photo(self._services, part, self._below)) is not None:
             photos.append(photo)
 
     def _add_archive(self, part: FilePart) -> None:
@@ -202,9 +203,9 @@ class _Reader:
                 raise NoPhotoError("the archive is empty; send the zip's bytes")
             return  # What a browser sends for a file control that was left alone.
         chunks = archive_chunks(
-            self._services, self._upload_id, itertools.chain([first], part.chunks)
+            self._services, self._below.upload_id, itertools.chain([first], part.chunks)
         )
-        stored = self._services.store.put(self._new_key(), chunks)
+        stored = self._services.store.put(self._below.new_key(), chunks)
         self.archives.append(
             NewArchive(object_key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
         )
@@ -230,7 +231,7 @@ def _named(parts: Iterable[FieldPart | FilePart]) -> Iterator[FieldPart | FilePa
         yield part
 
 
-def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> NewItem | None:
+def _photo(services: Services, part: FilePart, below: _Below) -> NewItem | None:
     """One file: stored, or refused with the error of its item. None for an empty form control."""
     name = checked_file_name(part.filename)
     first = next(part.chunks, None)
@@ -241,7 +242,7 @@ def _photo(services: Services, part: FilePart, new_key: Callable[[], str]) -> Ne
         if first is None:
             raise EmptyFileError("the file is empty; send the photo's bytes")
         chunks = _limited(itertools.chain([first], part.chunks), services.settings.max_upload_bytes)
-        stored = services.store.put(new_key(), chunks)
+        stored = services.store.put(below.new_key(), chunks)
         reached(Failpoint.PHOTO_STORED)
     except PhotoError as exc:
         return NewItem(name=name, error_code=exc.code, error_detail=str(exc))
@@ -262,20 +263,23 @@ def _limited(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _or_abandoned(services: Services, upload_id: uuid.UUID) -> Iterator[list[str]]:
-    """Keys to be filled in; what lies under them is abandoned where anything is raised."""
-    keys: list[str] = []
-    try:
-        yield keys
-    except BaseException:
-        _abandon(services, upload_id, keys)
-        raise
+def _below(services: Services) -> Iterator[_Below]:
+    """Room in a folder; what the request has put there is doomed where anything is raised."""
+    with services.folders.entered(services.tenant_id) as folder:
+        below = _Below(folder=folder)
+        try:
+            yield below
+        except DatabaseUnavailableError:
+            raise  # Whether the photos were committed is not known: the folder will be swept.
+        except Exception:
+            _doom(services, below)
+            raise
 
 
-def _abandon(services: Services, upload_id: uuid.UUID, keys: list[str]) -> None:
-    """Dooms what was sent. Where that fails, the upload's row stays and is swept with it later."""
+def _doom(services: Services, below: _Below) -> None:
     try:
         with transaction(services.database) as session:
-            abandon_upload(session, services.tenant_id, upload_id, keys)
+            doom_unused(session, services.tenant_id, below.keys)
     except UnavailableError as exc:
-        log.warning("upload_left_behind", upload_id=str(upload_id), code=exc.code)
+        below.folder.is_unclear = True
+        log.warning("upload_left_behind", upload_id=str(below.upload_id), code=exc.code)

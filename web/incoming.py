@@ -23,7 +23,7 @@ from web.errors import (
 from web.fingerprint import Fingerprint
 from web.patience import sending
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
 JSON_BYTES = 1_000_000
 """Longest JSON body: it is held whole, and takes many times its length once it is read."""
 MAX_MEMBERS = 100

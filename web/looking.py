@@ -1,5 +1,5 @@
-"""Photos that are looked at once: a request waits for their job, takes what it has found, and the
-job is deleted with its photos.
+"""Photos that are looked at once: a request waits for their job and answers what it has found, and
+the job is deleted with its photos.
 
 Nobody could ask for either again. Where the process dies before that, the reconciler deletes them
 a few minutes later.
@@ -10,11 +10,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import structlog
+from flask import Response, after_this_request
+
 from db import control, erase, results
-from db.errors import DuplicateSubjectError
+from db.errors import DuplicateSubjectError, UnavailableError
 from db.retry import retrying
 from db.session import Session, transaction
 from db.states import ItemState
+from db.tenancy import acting_for
 from db.views import FaceView, ItemView, JobView, NewItem, NewJob
 from pipeline.errors import FaceBatchError, FileTooLargeError, PhotoError
 from web.accepting import Received
@@ -25,6 +29,7 @@ from web.submitting import submit
 from web.waiting import MAX_WAIT_S, finished_job
 
 T = TypeVar("T")
+log = structlog.get_logger()
 KEPT = dt.timedelta(minutes=5)
 """Far longer than any answer takes; then a job whose request died is deleted."""
 FAREWELL_S = 10.0
@@ -124,8 +129,41 @@ def _ended(
     here: Services, job_id: uuid.UUID, ask: Callable[[Session, Sequence[ItemView]], T]
 ) -> tuple[list[ItemView], list[T]]:
     with patience(MAX_WAIT_S) as wait_s:
-        finished_job(here, job_id, wait_s=wait_s)
-    return _taken_at_last(here, job_id, ask)
+        job = finished_job(here, job_id, wait_s=wait_s)
+    if not job.finished:
+        return _taken_at_last(here, job_id, ask)
+    seen = retrying(lambda: _seen(here, job_id, ask), for_s=FAREWELL_S)
+    _delete_once_answered(here, job_id)
+    return seen
+
+
+def _seen(
+    here: Services, job_id: uuid.UUID, ask: Callable[[Session, Sequence[ItemView]], T]
+) -> tuple[list[ItemView], list[T]]:
+    """The items of a job that has ended, and what is asked of them where all are done."""
+    with transaction(here.database) as session:
+        items = results.job_items(session, here.tenant_id, job_id)
+        done = all(item.state is ItemState.DONE for item in items)
+        return items, [ask(session, items)] if done else []
+
+
+def _delete_once_answered(here: Services, job_id: uuid.UUID) -> None:
+    """Deletes the job when the client has its answer: it need not wait for that."""
+    tenant_id = here.tenant_id
+
+    def delete() -> None:
+        try:
+            with acting_for(tenant_id), transaction(here.database) as session:
+                # It has ended, so there is nothing to cancel.
+                erase.delete_job(session, tenant_id, job_id, cancelled=True)
+        except UnavailableError as exc:
+            log.warning("job_left_behind", job_id=str(job_id), code=exc.code)
+
+    def on_close(response: Response) -> Response:
+        response.call_on_close(delete)
+        return response
+
+    after_this_request(on_close)
 
 
 def _taken_at_last(

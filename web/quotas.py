@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from db.quotas import Allowed, Usage, require_room, usage_of, within_quotas
-from db.session import Session
+from db.session import Database, Session, transaction
 from db.states import QuotaKind
 
 
@@ -33,13 +33,14 @@ class Quotas:
             (self._limited.add if limited else self._limited.discard)(tenant_id)
             yield
 
-    def require_room(self, session: Session, tenant_id: int, *kinds: QuotaKind) -> None:
+    def require_room(self, database: Database, tenant_id: int, *kinds: QuotaKind) -> None:
         """Raises `QuotaExceededError` where nothing more of one of the kinds would be taken.
 
         For a look before something large is read; what has room then may have none later.
         """
         if self.are_known(tenant_id):
-            require_room(session, tenant_id, self._defaults, *kinds)
+            with transaction(database) as session:
+                require_room(session, tenant_id, self._defaults, *kinds)
 
     def usage(self, session: Session, tenant_id: int) -> list[Usage]:
         """How much of each kind the tenant has, and may have."""

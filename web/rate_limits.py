@@ -133,6 +133,8 @@ class RateLimits:
             headers_enabled=False,
             on_breach=lambda breached: _refused(breached, detail),
         )
+        # Sooner than the library would find out: most requests are of those whom no limit concerns.
+        limiter.request_filter(lambda: all(one.exempt_when and one.exempt_when() for one in limits))
         limiter.logger.setLevel(logging.INFO)
         limiter.logger.addHandler(_STORE_LOG)
         limiter.init_app(app)

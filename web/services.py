@@ -20,6 +20,7 @@ from db.tenants import LOCAL_TENANT, ensure_tenant
 from db.webhooks.secrets import Safe
 from db.webhooks.targets import Allowed
 from web.bell import Bell
+from web.folders import Folders
 from web.health import Health
 from web.issuers import Issuer
 from web.quotas import Quotas
@@ -132,6 +133,11 @@ class Services:
     def quotas(self) -> Quotas:
         """How much tenants may have."""
         return Quotas(default_quotas(self.settings))
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Where in the bucket photos go that come through us."""
+        return Folders(self.database)
 
     @cached_property
     def hashing_key(self) -> bytes:

@@ -208,7 +208,7 @@ async def deliver(settings: Settings, stop: StopSignal) -> None:
 
 async def _listen(settings: Settings, nudged: asyncio.Event, stop: StopSignal) -> None:
     """Sets `nudged` whenever somebody nudges, until the courier is told to stop."""
-    listener = Listener(settings.database or "", nudge.EVENTS, nudge.ENDED)
+    listener = Listener(settings.database or "", nudge.EVENTS)
     while not stop:
         try:
             if await asyncio.to_thread(listener.wait, IDLE_S):

@@ -90,10 +90,18 @@ class Dispatcher:
         """
         # Photos come of listings, so those go first.
         errands = self._send_errands()
-        with transaction(self._database) as session:
-            found = dispatch(session, self._rooms, self._turns)
+        found = self._send_chunks(self._rooms)
         self.pause_s = self._pace.pause_s(found)
         self.gather_s = BUSY_GATHER_S if found.busy else GATHER_S
+        return len(found.chunks) + errands
+
+    def send_urgent(self) -> None:
+        """Sends photos for which somebody waits, and looks at nothing else. Raises likewise."""
+        self._send_chunks({Lane.URGENT: self._rooms[Lane.URGENT]})
+
+    def _send_chunks(self, rooms: Mapping[Lane, Room]) -> Dispatched:
+        with transaction(self._database) as session:
+            found = dispatch(session, rooms, self._turns)
         if found.chunks:
             reached(Failpoint.DISPATCH_COMMITTED)
         for position, chunk in enumerate(found.chunks):
@@ -104,7 +112,7 @@ class Dispatcher:
                 self._take_back([item_id for one in unsent for item_id in one.item_ids])
                 raise QueueUnavailableError("the queue does not answer") from exc
             reached(Failpoint.CHUNK_PUBLISHED)
-        return len(found.chunks) + errands
+        return found
 
     def _send_errands(self) -> int:
         """Sends faces to be cut out, for which somebody waits, and then listings and exports.
@@ -161,15 +169,19 @@ class Pace:
         return self._pause_s
 
 
-def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> None:
-    """Returns at an urgent nudge, `gather_s` after any other, or after `timeout_s`."""
+def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> bool:
+    """Returns at an urgent nudge, `gather_s` after any other, or after `timeout_s`.
+
+    Returns whether there was an urgent one.
+    """
     words = listener.wait(timeout_s)
     give_up_at = time.monotonic() + gather_s
     while words and nudge.URGENT not in words:
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
-            return
+            return False
         words = listener.wait(left_s)
+    return nudge.URGENT in words
 
 
 def run(settings: Settings) -> None:
@@ -181,7 +193,8 @@ def run(settings: Settings) -> None:
     while not stop:
         try:
             dispatcher.send_due()
-            await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s)
+            if await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s):
+                dispatcher.send_urgent()
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

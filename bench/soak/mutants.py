@@ -142,7 +142,11 @@ MUTANTS = (
         name="no row for an upload: what a dead request has sent stays",
         changes=(
             Change(path="db/uploads.py", old="    session.execute(_BEGIN, values)\n", new=""),
-            Change(path="db/uploads.py", old="    if not gone:\n", new="    if gone:\n"),
+            Change(
+                path="db/uploads.py",
+                old="key_share=True)).one_or_none() is None",
+                new="key_share=True)).one_or_none() is not None",
+            ),
         ),
         faults=("death at photo_stored",) * 2,
         turns_red="orphaned",

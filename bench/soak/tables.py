@@ -155,7 +155,10 @@ def age_uploads(database_url: str) -> int:
     one to sweep its folder.
     """
     with connected(database_url) as cursor:
-        cursor.execute("UPDATE upload SET created_at = created_at - interval '3 hours'")
+        cursor.execute(
+            "UPDATE upload SET created_at = created_at - interval '3 hours', "
+            "expires_at = expires_at - interval '3 hours'"
+        )
         cursor.execute("UPDATE doomed_object SET created_at = created_at - interval '3 hours'")
         return _number(
             cursor, "SELECT (SELECT count(*) FROM upload) + (SELECT count(*) FROM doomed_object)"

@@ -58,10 +58,13 @@ class JobThen:
         }
 
 
-def job_ended(session: Session, job: JobThen) -> None:
-    """Says that a job has ended, and beside that, where it has, that it failed."""
+def job_ended(session: Session, job: JobThen) -> bool:
+    """Says that a job has ended, and beside that, where it has, that it failed.
+
+    False for a quiet one, of which nothing is said.
+    """
     if job.is_quiet:
-        return
+        return False
     types = [EventType.JOB_COMPLETED]
     if job.state is JobState.FAILED:
         types.append(EventType.JOB_FAILED)
@@ -78,6 +81,7 @@ def job_ended(session: Session, job: JobThen) -> None:
         )
         for event_type in types
     )
+    return True
 
 
 # A job that ends with these very photos says so itself.

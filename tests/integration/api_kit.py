@@ -1,7 +1,7 @@
 """What tests of the API share: a client, photos, and a worker beside it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
@@ -47,11 +47,24 @@ def photo(path: Path) -> Photo:
     return path.name, path.read_bytes()
 
 
+def _closing(sent: Callable[..., TestResponse]) -> Callable[..., TestResponse]:
+    """`sent`, whose answers are read to their ends and closed, as servers do it."""
+
+    def send(*arguments: Any, **options: Any) -> TestResponse:
+        answer = sent(*arguments, **options)
+        answer.get_data()
+        answer.close()
+        return answer
+
+    return send
+
+
 class Api:
     """Flask's test client with what tests ask for again and again, and a key where there is one."""
 
     def __init__(self, client: FlaskClient, key: str | None = None) -> None:
         self.client = client
+        client.open = _closing(client.open)  # type: ignore[method-assign]
         if key is not None:
             client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
         self.get, self.post = client.get, client.post

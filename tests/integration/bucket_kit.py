@@ -9,10 +9,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy import select
 
+from db.erase import unused_keys
+from db.models import DoomedObject, Upload
+from db.session import Database, transaction
 from db.settings import Settings
+from db.storage import ObjectStore
 
 EVERYTHING = ""
+
+
+def unowned(database: Database, settings: Settings) -> set[str]:
+    """Objects below uploads that go on, of which nothing was made and which nobody will delete."""
+    store = ObjectStore.from_settings(settings)
+    with transaction(database) as session:
+        folders = session.scalars(select(Upload.id)).all()
+        keys = [key for folder in folders for key in store.keys(f"{folder}/")]
+        doomed = set(session.scalars(select(DoomedObject.object_key)))
+        return set(unused_keys(session, keys)) - doomed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,12 +152,21 @@ def as_owner(session: Session) -> None:
     session.execute(text("SET LOCAL ROLE NONE"))
 
 
-def asked_of(database: Database, call: Callable[[], object]) -> list[tuple[str, Any]]:
-    """The statements that `call` has asked of the server, with their values."""
+TELLING = re.compile(r"^SELECT set_config\('facebatch.tenant_id', '\d+', true\); ")
+"""What the first statement of a tenant's transaction begins with."""
+
+
+def asked_of(
+    database: Database, call: Callable[[], object], *, as_sent: bool = False
+) -> list[tuple[str, Any]]:
+    """The statements that `call` has asked of the server, with their values.
+
+    Without what tells for whom that is, unless they are wanted `as_sent`.
+    """
     seen: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        seen.append((statement, values))
+        seen.append((statement if as_sent else TELLING.sub("", statement), values))
 
     event.listen(database, "before_cursor_execute", note)
     call()

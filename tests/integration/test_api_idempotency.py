@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from api_kit import Api, BackgroundWorker, accepted, image, made, photo, refused
+from bucket_kit import unowned
 from ledger_kit import Kit
 from server_kit import Server, server
 from sqlalchemy import event, func, select, text, update
@@ -25,7 +26,7 @@ from werkzeug.test import TestResponse
 from cli.sample import Sample
 from db.failpoints import Failpoint
 from db.key_locks import KeyLocks
-from db.models import DoomedObject, Gallery, Job, KeptAnswer, Subject, Upload
+from db.models import DoomedObject, Gallery, Job, KeptAnswer, Subject
 from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -225,7 +226,9 @@ def bucket(settings: Settings) -> ObjectStore:
     return ObjectStore.from_settings(settings)
 
 
-def test_fifty_at_once_make_one_job(api: Api, local: Kit, bucket: ObjectStore) -> None:
+def test_fifty_at_once_make_one_job(
+    api: Api, local: Kit, settings: Settings, bucket: ObjectStore
+) -> None:
     before, key = set(bucket.keys("")), new_key()
     app = api.client.application
 
@@ -244,7 +247,8 @@ def test_fifty_at_once_make_one_job(api: Api, local: Kit, bucket: ObjectStore) -
     assert len({accepted(one) for one in answers}) == 1
     assert sum(REPLAYED not in one.headers for one in answers) == 1
     assert count(local, Job) == 1
-    assert count(local, Upload) == count(local, DoomedObject) == 0
+    assert count(local, DoomedObject) == 0
+    assert unowned(local.database, settings) == set()
     assert len(set(bucket.keys("")) - before) == 1
 
 
@@ -263,7 +267,7 @@ def form(boundary: str, kind: str = "detect", name: str = "a.jpg", data: str = "
 
 
 def test_an_upload_is_known_by_its_parts_and_not_by_its_boundary(
-    api: Api, local: Kit, bucket: ObjectStore
+    api: Api, local: Kit, settings: Settings, bucket: ObjectStore
 ) -> None:
     key = new_key()
     job = accepted(api.post("/v1/jobs", headers=key, **form("x")))
@@ -282,7 +286,8 @@ def test_an_upload_is_known_by_its_parts_and_not_by_its_boundary(
     answer = api.post("/v1/jobs?a=b", headers=key, **form("x"))
     assert answer.status_code == 422
     assert set(bucket.keys("")) == kept
-    assert count(local, Upload) == count(local, DoomedObject) == 0
+    assert count(local, DoomedObject) == 0
+    assert unowned(local.database, settings) == set()
 
 
 def test_the_order_of_the_parts_counts(api: Api) -> None:
@@ -401,7 +406,7 @@ def test_a_connection_that_broke_is_made_again(database_url: str, owners: Databa
 
 
 def test_where_locks_are_lost_the_row_decides(
-    api: Api, local: Kit, monkeypatch: pytest.MonkeyPatch
+    api: Api, local: Kit, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(KeyLocks, "_take", lambda *_: True)
     key, app = new_key(), api.client.application
@@ -415,7 +420,7 @@ def test_where_locks_are_lost_the_row_decides(
     with ThreadPoolExecutor(8) as pool:
         assert len({accepted(one) for one in pool.map(submit, range(8))}) == 1
     assert count(local, Job) == 1
-    assert count(local, Upload) == 0
+    assert unowned(local.database, settings) == set()
 
 
 def test_a_refusal_is_not_kept(api: Api) -> None:
@@ -516,6 +521,7 @@ def test_without_a_key_nothing_is_asked_of_the_database(api: Api, local: Kit) ->
     seen: list[str] = []
     here = api.client.application.extensions[EXTENSION]
     assert here.local_tenant_id == local.tenant_id
+    accepted(api.submit(("first.jpg", image(70)), kind="detect"))
     event.listen(here.database, "before_cursor_execute", lambda _c, _u, sql, *_: seen.append(sql))
     accepted(api.submit(("a.jpg", image()), kind="detect"))
     plain = len(seen)

@@ -5,11 +5,12 @@ import threading
 
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
+from bucket_kit import unowned
 from ledger_kit import Kit, as_owner, item
 from sqlalchemy import func, select, text
 
 from cli.sample import Sample
-from db.models import DoomedObject, Photo, Upload
+from db.models import DoomedObject, Photo
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -312,7 +313,7 @@ def test_a_deleted_job_takes_its_photos_along(api: Api, local: Kit) -> None:
     assert (count(local, Photo), count(local, DoomedObject)) == (0, 1)
 
 
-def test_an_accepted_photo_lies_in_the_bucket_and_no_upload_is_left_open(
+def test_an_accepted_photo_lies_in_the_bucket_and_nothing_lies_beside_it(
     api: Api, local: Kit, settings: Settings
 ) -> None:
     data = image(200, 100)
@@ -321,12 +322,15 @@ def test_an_accepted_photo_lies_in_the_bucket_and_no_upload_is_left_open(
         row = session.scalars(select(Photo)).one()
     assert ObjectStore.from_settings(settings).get(row.object_key) == data
     assert row.sha256 == hashlib.sha256(data).digest()
-    assert count(local, Upload) == 0
+    assert unowned(local.database, settings) == set()
 
 
-def test_a_refused_submission_leaves_its_objects_to_be_deleted(api: Api, local: Kit) -> None:
+def test_a_refused_submission_leaves_its_objects_to_be_deleted(
+    api: Api, local: Kit, settings: Settings
+) -> None:
     refused(api.submit(("a.jpg", image()), kind="nothing"), 422, "invalid_request")
-    assert [count(local, table) for table in (Photo, Upload, DoomedObject)] == [0, 0, 1]
+    assert [count(local, table) for table in (Photo, DoomedObject)] == [0, 1]
+    assert unowned(local.database, settings) == set()
 
 
 def test_the_same_bytes_are_kept_once(api: Api, local: Kit) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from api_kit import BackgroundWorker, image
+from bucket_kit import unowned
 from ledger_kit import Kit
 from live_kit import (
     closed,
@@ -25,7 +26,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cli.sample import Sample
-from db.models import DoomedObject, Face, Item, Job, Photo, Upload
+from db.models import DoomedObject, Face, Item, Job, Photo
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -150,7 +151,7 @@ def test_options_that_make_no_sense_end_the_stream(web: Server, gallery: str) ->
 def test_nothing_of_a_stream_stays(
     web: Server, gallery: str, sample: Sample, local: Kit, settings: Settings
 ) -> None:
-    tables = (Job, Item, Photo, Face, Upload)
+    tables = (Job, Item, Photo, Face)
     store = ObjectStore.from_settings(settings)
 
     def ours() -> set[str]:
@@ -174,6 +175,7 @@ def test_nothing_of_a_stream_stays(
     Reconciler(settings, local.database, store).reconcile()
     assert ours() == kept
     assert count(local, DoomedObject) == 0
+    assert unowned(local.database, settings) == set()
 
 
 def test_logs_tell_of_a_stream_and_not_whom_it_shows(

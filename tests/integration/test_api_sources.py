@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from api_kit import NOWHERE, Api, BackgroundWorker, accepted, image, made, photo, refused
 from archive_kit import File, archive, deflated
+from bucket_kit import unowned
 from ledger_kit import Kit
 from source_kit import Lister, zipped
 from sqlalchemy import func, select, text
@@ -15,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from cli.sample import Sample
 from db import erase, uploads
-from db.models import Archive, DoomedObject, Upload
+from db.models import Archive, DoomedObject
 from db.session import transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -306,7 +307,8 @@ def test_a_zip_that_is_too_large_is_refused_and_leaves_nothing(
     small = settings.model_copy(update={"max_archive_bytes": 100_000})
     api = Api(create_app(small).test_client())
     refused(send_zip(api, b"PK" + bytes(200_000)), 413, "archive_too_large")
-    assert count(local, Archive) == count(local, Upload) == 0
+    assert count(local, Archive) == 0
+    assert unowned(local.database, settings) == set()
     assert api.get("/v1/jobs").json["jobs"] == []
 
 
@@ -323,11 +325,10 @@ def count(kit: Kit, table: type) -> int:
         return session.scalars(select(func.count()).select_from(table)).one()
 
 
-def test_a_zips_upload_lives_while_it_is_sent_and_goes_with_its_commit(
-    api: Api, local: Kit
-) -> None:
+def test_a_zip_is_its_archives_with_the_commit(api: Api, local: Kit, settings: Settings) -> None:
     accepted(send_zip(api, zipped({"a.jpg": image()})))
-    assert (count(local, Upload), count(local, Archive), count(local, DoomedObject)) == (0, 1, 0)
+    assert (count(local, Archive), count(local, DoomedObject)) == (1, 0)
+    assert unowned(local.database, settings) == set()
 
 
 def test_rematching_reads_no_photo_again(

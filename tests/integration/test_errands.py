@@ -1,5 +1,6 @@
 """Errands: listings and exports leave workers to photos, and tenants take turns at them."""
 
+import contextlib
 import json
 import uuid
 from collections import Counter
@@ -8,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 import redis
-from ledger_kit import Kit
+from ledger_kit import Kit, item
 from pydantic import SecretStr
 from source_kit import Lister, prefix
 from sqlalchemy import text
@@ -16,11 +17,19 @@ from sqlalchemy import text
 from db.errands import Errand, dispatch_errands
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
+from db.nudge import DUE, Listener, notify
 from db.session import transaction
 from db.states import ExportFormat, JobPriority
 from db.tenants import ensure_tenant
-from workers.celery_app import LIST_SOURCE, QUEUE, WRITE_EXPORT, make_celery
-from workers.dispatcher import Dispatcher, QueueUnavailableError
+from workers.celery_app import (
+    LIST_SOURCE,
+    PROCESS_CHUNK,
+    QUEUE,
+    URGENT_QUEUE,
+    WRITE_EXPORT,
+    make_celery,
+)
+from workers.dispatcher import Dispatcher, QueueUnavailableError, await_nudge
 
 
 def other(lister: Lister, name: str) -> Lister:
@@ -114,6 +123,30 @@ def test_a_low_priority_waits_until_nothing_else_is_due(lister: Lister) -> None:
     first = sent(lister, in_flight=3)
     assert {one.tenant_id for one in first} == {lister.kit.tenant_id}
     assert [one.tenant_id for one in sent(lister, in_flight=4)] == [stranger.kit.tenant_id]
+
+
+def test_who_waits_is_not_kept_by_listings_or_by_photos_that_can_wait(
+    lister: Lister, queue: redis.Redis
+) -> None:
+    to_list(lister, 2)
+    kit = lister.kit
+    kit.job(item("a"), item("b"))
+    kit.job(item("c"), priority=JobPriority.INTERACTIVE)
+    dispatcher = Dispatcher(lister.settings, kit.database, make_celery(lister.settings))
+    dispatcher.send_urgent()
+    assert (queue.llen(URGENT_QUEUE), tasks(queue)) == (1, {})
+    assert dispatcher.send_due() > 1
+    assert set(tasks(queue)) == {LIST_SOURCE, PROCESS_CHUNK}
+
+
+def test_a_nudge_says_whether_somebody_waits(kit: Kit) -> None:
+    url = kit.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with contextlib.closing(Listener(url, DUE)) as listener:
+        assert await_nudge(listener, 0.01, 0.01) is False
+        for is_urgent in (False, True):
+            with transaction(kit.database) as session:
+                notify(session, urgent=is_urgent)
+            assert await_nudge(listener, 30, 0.01) is is_urgent
 
 
 def test_errands_stay_due_where_the_queue_is_away(lister: Lister, queue: redis.Redis) -> None:

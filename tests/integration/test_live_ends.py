@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from api_kit import Api, BackgroundWorker, key_of, refused
+from bucket_kit import unowned
 from ledger_kit import Kit
 from live_kit import (
     PATIENCE_S,
@@ -24,7 +25,7 @@ from server_kit import Server, server
 from websockets.exceptions import InvalidStatus
 
 from cli.sample import Sample
-from db.models import Job, Photo, Upload
+from db.models import Job, Photo
 from db.session import Database, transaction
 from db.settings import Settings
 from db.tenants import ensure_tenant
@@ -57,13 +58,14 @@ def test_a_server_that_stops_says_goodbye(
 
 
 def test_a_worker_that_takes_no_job_costs_the_frame_alone(
-    web: Server, local: Kit, sample: Sample
+    web: Server, local: Kit, settings: Settings, sample: Sample
 ) -> None:
     with opened(web, local.gallery()) as stream:
         stream.send(frames(sample, 1)[0])
         said = told(stream)
     assert (said["type"], said["frame"], said["code"]) == ("error", 1, "still_working")
-    assert [count(local, table) for table in (Job, Photo, Upload)] == [0, 0, 0]
+    assert [count(local, table) for table in (Job, Photo)] == [0, 0]
+    assert unowned(local.database, settings) == set()
 
 
 def test_streams_keep_nobody_out(web: Server, local: Kit) -> None:

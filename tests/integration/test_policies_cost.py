@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from api_kit import Api
 from ledger_kit import (
+    TELLING,
     Kit,
     as_owner,
     asked_of,
@@ -21,11 +22,12 @@ from ledger_kit import (
 from results_kit import identified
 from sqlalchemy import text
 
-from db import accept, galleries, jobs, ledger, results, subjects
+from db import accept, galleries, jobs, ledger, prepared, results, subjects
 from db.crops.asking import WantedCrop, ask_for_crop
 from db.exports import queue as exports
 from db.job_faces import distance_between, face_of_job
 from db.job_search import count_faces, search_faces
+from db.jobs import ONE_JOB
 from db.roles import Role
 from db.search import nearest
 from db.session import Database, Session, make_database, transaction
@@ -189,10 +191,18 @@ def asked_for(seen: Database, full: Full, ask: Ask) -> list[tuple[str, Any]]:
         with acting_for(full.kit.tenant_id), transaction(seen) as session:
             ask(session, full)
 
-    (told, *asked) = asked_of(seen, call)
-    assert "set_config" in told[0]
-    assert asked
-    return asked
+    asked = asked_of(seen, call, as_sent=True)
+    assert [bool(TELLING.match(sql)) for sql, _ in asked] == [True] + [False] * (len(asked) - 1)
+    plain = [(TELLING.sub("", sql), values) for sql, values in asked]
+    return [(_written_out(sql), values) for sql, values in plain if not sql.startswith("PREPARE ")]
+
+
+def _written_out(sql: str) -> str:
+    """A prepared statement as it was prepared: under its name, connections alone know it that had
+    use for it."""
+    if not sql.startswith("EXECUTE facebatch_job "):
+        return sql
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", ONE_JOB.sql)
 
 
 def test_a_worker_s_queries_are_planned_as_without(owners: Database, full: Full) -> None:
@@ -211,10 +221,26 @@ def test_a_worker_s_queries_are_planned_as_without(owners: Database, full: Full)
         assert plan == explained(owners, sql, values)
 
 
-def test_a_job_s_status_costs_one_question_more(api: Api, local: Kit) -> None:
+def test_a_job_s_status_costs_no_question_more(api: Api, local: Kit) -> None:
     job_id = local.job(item("a"))
     assert api.get(f"/v1/jobs/{job_id}").status_code == 200
     database = api.client.application.extensions[EXTENSION].database
-    asked = asked_of(database, lambda: api.get(f"/v1/jobs/{job_id}"))
-    assert len(asked) == 2
-    assert "set_config" in asked[0][0]
+    asked = asked_of(database, lambda: api.get(f"/v1/jobs/{job_id}"), as_sent=True)
+    assert len(asked) == 1
+    assert TELLING.match(asked[0][0])
+
+
+def test_a_plan_that_is_old_is_made_anew(
+    api: Api, local: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = local.job(item("a"))
+    database = api.client.application.extensions[EXTENSION].database
+
+    def asked() -> list[str]:
+        read = asked_of(database, lambda: api.get(f"/v1/jobs/{job_id}"))
+        return [sql.split()[0] for sql, _ in read]
+
+    assert asked() == ["PREPARE", "EXECUTE"]
+    assert asked() == ["EXECUTE"]
+    monkeypatch.setattr(prepared, "PLAN_AGE_S", -1.0)
+    assert asked() == ["DEALLOCATE", "PREPARE", "EXECUTE"]

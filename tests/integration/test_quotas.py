@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from api_kit import Api, accepted, api_of, image, made, refused
+from bucket_kit import unowned
 from ledger_kit import Kit, asked_of, failed, item
 from source_kit import Lister, at_key, prefix
 from sqlalchemy import text
@@ -141,8 +142,8 @@ def test_a_refusal_says_what_is_used_and_allowed_and_leaves_nothing(
         assert told == {"quota": "bytes", "used": SIZE, "allowed": 2 * SIZE - 1}
         assert "Retry-After" not in answer.headers
     with transaction(local.database) as session:
-        assert session.scalar(text("SELECT count(*) FROM upload")) == 0
         assert session.scalar(text("SELECT count(*) FROM doomed_object")) == 2
+    assert unowned(local.database, settings) == set()
     # What is there already takes no more room, and who deletes has room again.
     again = accepted(api.submit(first, kind="detect"))
     allow(local, open_jobs=2)

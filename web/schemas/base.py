@@ -56,7 +56,26 @@ Url = Annotated[
 ]
 
 
-class Incoming(BaseModel):
+class Asked(BaseModel):
+    """Parts of a request."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """As pydantic makes it; as it is by default, made once.
+
+        flask-openapi3 asks for that at every request, and changes nothing of it.
+        """
+        if args or options:
+            return super().model_json_schema(*args, **options)
+        return _schema_of(cls)
+
+
+@functools.cache
+def _schema_of(model: type[Asked]) -> dict[str, Any]:
+    return super(Asked, model).model_json_schema()
+
+
+class Incoming(Asked):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -84,18 +103,10 @@ class Outgoing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Headers(BaseModel):
+class Headers(Asked):
     """Headers that a route looks at, among all others."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    @functools.cache
-    def model_json_schema(  # type: ignore[override]
-        cls, *args: Any, **options: Any
-    ) -> dict[str, Any]:
-        """As pydantic makes it, once: flask-openapi3 asks for it at every request."""
-        return super().model_json_schema(*args, **options)
 
 
 class PreferHeader(Headers):
