@@ -12,6 +12,7 @@ from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
 from db.scopes import Scope
+from web.accepting import MAX_ARCHIVES, MAX_PHOTOS
 from web.problems import MEDIA_TYPE
 from web.schemas.base import ProblemOut
 from web.schemas.jobs import JobIn, KnownPhotosIn
@@ -33,6 +34,7 @@ USAGE = Tag(name="usage", description="How much there is, and how much may be.")
 CLASSIC = Tag(name="classic", description="For clients of small synchronous face services.")
 
 _REF = "#/components/schemas/"
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 PHOTO = {"type": "string", "format": "binary"}
 WAIT = "With `Prefer: wait=N` the answer is the result itself, where the job ends in time."
 
@@ -61,10 +63,14 @@ def photos_body(
 
     With `archives`, zips may come beside the photos or in place of them.
     """
-    photos = {"type": "array", "items": PHOTO, "minItems": 1}
+    photos = {"type": "array", "items": PHOTO, "minItems": 1, "maxItems": MAX_PHOTOS}
     files = {field: photos if field == "photos" else PHOTO}
     if archives:
-        files["archive"] = photos
+        files["archive"] = {
+            **photos,
+            "items": {**PHOTO, "minLength": 1},
+            "maxItems": MAX_ARCHIVES,
+        }
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {**fields, **files},
@@ -72,6 +78,7 @@ def photos_body(
             *([] if archives else [field]),
             *(name for name in fields if name == "name"),
         ],
+        "additionalProperties": False,
     }
     if archives:
         schema["anyOf"] = [{"required": [one]} for one in files]
@@ -83,7 +90,11 @@ def job_body() -> dict[str, Any]:
     wanted = JobIn.model_json_schema(ref_template=_REF + "{model}")
     # Written out, because the page to try it shows no fields of a schema that refers to another.
     fields = _form_fields(wanted)
-    fields["galleries"] = {"type": "string", "description": fields["galleries"]["description"]}
+    fields["galleries"] = {
+        "type": "string",
+        "pattern": f"^{_UUID}(,{_UUID})*$",
+        "description": fields["galleries"]["description"],
+    }
     body = photos_body(archives=True, **fields)
     body["content"]["multipart/form-data"]["schema"]["required"] += wanted["required"]
     body["content"]["application/json"] = {"schema": {"$ref": f"{_REF}{SourcedJobIn.__name__}"}}
