@@ -187,7 +187,7 @@ def plans(kit: Kit, call: Callable[[], object]) -> list[str]:
     return [
         explained(kit.database, sql, values)
         for sql, values in asked_of(kit.database, call)
-        if sql.lstrip().startswith(("SELECT", "WITH"))
+        if sql.lstrip().startswith(("SELECT", "WITH", "EXECUTE"))
     ]
 
 
