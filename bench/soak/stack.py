@@ -22,6 +22,7 @@ from db.storage import ObjectStore
 
 START_LIMIT_S = 180.0
 STOP_LIMIT_S = 120.0
+RENEW_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.05
 
 
@@ -124,6 +125,22 @@ class SoakStack:
         with contextlib.suppress(psutil.Error):
             return sorted(one.pid for one in psutil.Process(pid).children()) if pid else []
         return []
+
+    def renew_web(self) -> None:
+        """Has other processes answer the API from now on.
+
+        Whoever makes uploads older than they are does so first: those that answered until now put
+        photos below an upload that is still theirs.
+        """
+        before, pid = {*self.children("web")}, self.pid("web")
+        if pid is None:
+            raise SoakError("no web server runs")
+        os.kill(pid, signal.SIGHUP)
+        wait_for(
+            lambda: len(now := {*self.children("web")}) == len(before) and not now & before,
+            "other web processes answer",
+            limit_s=RENEW_LIMIT_S,
+        )
 
     @property
     def api_url(self) -> str:

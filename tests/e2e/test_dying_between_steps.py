@@ -94,6 +94,7 @@ class Place:
         """Every invariant holds, once the reconciler has swept what was left."""
         self.all_ended()
         url = self.stack.database_url
+        self.stack.renew_web()
         wait_for(lambda: tables.age_uploads(url) == 0, "all is swept", limit_s=LIMIT_S)
         read = tables.read_tables(url)
         for verdict in (
@@ -209,6 +210,7 @@ def test_a_reconciler_may_die_while_it_sweeps_what_a_dead_request_has_sent(
     sent = place.stack.arm(Failpoint.PHOTO_STORED)
     place.submit(place.some())
     place.one_died(sent)
+    place.stack.renew_web()
     tables.age_uploads(place.stack.database_url)
     wait_for(
         lambda: not order.exists() or not tables.age_uploads(place.stack.database_url),

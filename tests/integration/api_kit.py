@@ -48,12 +48,16 @@ def photo(path: Path) -> Photo:
 
 
 def _closing(sent: Callable[..., TestResponse]) -> Callable[..., TestResponse]:
-    """`sent`, whose answers are read to their ends and closed, as servers do it."""
+    """`sent`, whose answers are read to their ends and closed, as servers do it.
+
+    With `buffered=False` that is left to whoever asks.
+    """
 
     def send(*arguments: Any, **options: Any) -> TestResponse:
         answer = sent(*arguments, **options)
-        answer.get_data()
-        answer.close()
+        if options.get("buffered") is not False:
+            answer.get_data()
+            answer.close()
         return answer
 
     return send
