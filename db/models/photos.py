@@ -21,9 +21,9 @@ from db.models.base import Base
 
 
 class Upload(Base):
-    """Objects on their way to us, below `<id>/`. The row goes when its photos are committed.
+    """Objects on their way to us, below `<id>/`. The row goes when no more of them come.
 
-    One that stays behind tells the reconciler where orphaned objects lie.
+    One that stays behind tells the reconciler where orphaned objects may lie.
     """
 
     __tablename__ = "upload"
