@@ -14,10 +14,11 @@ from pydantic import SecretStr
 from source_kit import Lister, prefix
 from sqlalchemy import text
 
+from db.control import cancel_job
 from db.errands import Errand, dispatch_errands
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
-from db.nudge import DUE, Listener, notify
+from db.nudge import DUE, EVENTS, Listener, notify
 from db.session import transaction
 from db.states import ExportFormat, JobPriority
 from db.tenants import ensure_tenant
@@ -147,6 +148,20 @@ def test_a_nudge_says_whether_somebody_waits(kit: Kit) -> None:
             with transaction(kit.database) as session:
                 notify(session, urgent=is_urgent)
             assert await_nudge(listener, 30, 0.01) is is_urgent
+
+
+@pytest.mark.parametrize("keep_for", [None, timedelta(minutes=5)], ids=["told", "quiet"])
+def test_a_job_that_ends_wakes_the_couriers_unless_nobody_is_told(
+    kit: Kit, keep_for: timedelta | None
+) -> None:
+    url = kit.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with contextlib.closing(Listener(url, EVENTS)) as listener:
+        assert listener.wait(0.01) == []
+        cancelled = kit.job(item("a"), keep_for=keep_for)
+        with transaction(kit.database) as session:
+            cancel_job(session, kit.tenant_id, cancelled)
+        # All words of a commit are there as soon as it is done.
+        assert len(listener.wait(0.5 if keep_for else 30)) == (0 if keep_for else 1)
 
 
 def test_errands_stay_due_where_the_queue_is_away(lister: Lister, queue: redis.Redis) -> None:
