@@ -25,6 +25,9 @@ STEADY_S = 15.0
 FIRST_TRIES = 3
 """Starts that may fail before a part that never was ready is given up."""
 LOOK_EVERY_S = 0.05
+AUTOGROUP = Path("/proc/self/autogroup")
+AUTOGROUP_TRIES, AUTOGROUP_PAUSE_S = 5, 0.11
+"""The kernel takes one such wish in a tenth of a second, of all who are not root."""
 ROTATE_BYTES = 10_000_000
 TAIL_LINES = 8
 TAIL_BYTES = 8_000
@@ -249,8 +252,27 @@ def tail(path: Path, after_bytes: int = 0, *, lines: int = TAIL_LINES, indent: s
 
 def _begin(stop_signal: signal.Signals, niceness: int) -> None:
     """Has the kernel stop this process when its parent dies, as it does when that is killed."""
-    os.nice(niceness)
     _libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(stop_signal), *(ctypes.c_ulong(0),) * 3)
+    if niceness:
+        _be_nice(niceness)
+
+
+def _be_nice(niceness: int) -> None:
+    """Has this session give way to others.
+
+    Where the kernel shares processors among sessions (sched(7), "The autogroup feature"), how nice
+    a process is counts only within its own, which here has no other part in it.
+    """
+    os.nice(niceness)
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            AUTOGROUP.write_text(str(niceness), encoding="ascii")
+        except BlockingIOError:
+            time.sleep(AUTOGROUP_PAUSE_S)
+        except OSError:
+            return  # There is none, or /proc cannot be written to.
+        else:
+            return
 
 
 def _appending(log: Path) -> IO[bytes]:

@@ -119,3 +119,17 @@ def test_a_large_log_is_put_aside(keep: Make, tmp_path: Path) -> None:
     until(lambda: "new" in keeper.tail())
     assert tail(log) == "  new"
     assert (tmp_path / "thing.log.1").stat().st_size == 12_000_000
+
+
+def test_a_nice_part_gives_way_to_other_sessions_too(keep: Make) -> None:
+    keeper = keep(
+        "import os, time; print(os.getpriority(os.PRIO_PROCESS, 0)); print('ready', flush=True)\n"
+        "time.sleep(600)",
+        niceness=7,
+    )
+    keeper.start()
+    until(lambda: "ready" in keeper.tail())
+    assert keeper.tail() == "  7\n  ready"
+    group = Path(f"/proc/{keeper.process_id.pid}/autogroup")
+    if group.exists():  # The kernel may have been built without.
+        assert group.read_text().split()[1:] == ["nice", "7"]
