@@ -4,8 +4,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from db.faces import face_values
@@ -59,19 +60,28 @@ _FACES = text(f"""
                {", ".join(f"found.{name}" for name in _COLUMNS)}
         FROM found JOIN extraction ON extraction.id = found.extraction_id
         RETURNING id, tenant_id, extraction_id, ordinal
+    ), embedded AS (
+        INSERT INTO embedding (tenant_id, face_id, model_id, vector)
+        SELECT fresh.tenant_id, fresh.id, extraction.model_id, CAST(found.vector AS vector)
+        FROM fresh
+        JOIN found USING (extraction_id, ordinal)
+        JOIN extraction ON extraction.id = fresh.extraction_id
+        RETURNING id, face_id
     )
-    INSERT INTO embedding (tenant_id, face_id, model_id, vector)
-    SELECT fresh.tenant_id, fresh.id, extraction.model_id, CAST(found.vector AS vector)
-    FROM fresh
-    JOIN found USING (extraction_id, ordinal)
-    JOIN extraction ON extraction.id = fresh.extraction_id
+    SELECT fresh.extraction_id, fresh.ordinal, fresh.id AS face_id, embedded.id AS embedding_id
+    FROM fresh JOIN embedded ON embedded.face_id = fresh.id
 """)  # noqa: S608 - put together from constants.
 
 
-def write_found(session: Session, found: Mapping[PhotoOfModel, PhotoFaces]) -> None:
-    """Writes what each photo shows. What another worker has written meanwhile stays as it is."""
+def write_found(
+    session: Session, found: Mapping[PhotoOfModel, PhotoFaces]
+) -> dict[PhotoOfModel, KnownExtraction]:
+    """Writes what each photo shows, and returns the extractions that are new, with their faces.
+
+    What another worker has written meanwhile stays as it is, and is left out.
+    """
     if not found:
-        return
+        return {}
     fresh = _new_extractions(session, found)
     columns: dict[str, list[object]] = defaultdict(list)
     for key, extraction_id in fresh.items():
@@ -83,8 +93,18 @@ def write_found(session: Session, found: Mapping[PhotoOfModel, PhotoFaces]) -> N
             columns["vectors"].append(vector_literal(face.embedding))
             for name in _COLUMNS:
                 columns[name].append(values[name])
+    written = {key: KnownExtraction(extraction_id=one) for key, one in fresh.items()}
     if columns:
-        session.execute(_FACES, dict(columns))
+        _note_faces(written.values(), session.execute(_FACES, dict(columns)))
+    return written
+
+
+def _note_faces(
+    extractions: Iterable[KnownExtraction], rows: Iterable[Row[*tuple[Any, ...]]]
+) -> None:
+    by_id = {one.extraction_id: one for one in extractions}
+    for row in rows:
+        by_id[row.extraction_id].faces[row.ordinal] = (row.face_id, row.embedding_id)
 
 
 def _new_extractions(
@@ -142,8 +162,8 @@ def extraction_ids(
         (row.photo_id, row.model_id): KnownExtraction(extraction_id=row.extraction_id)
         for row in rows
     }
-    searched = {one.extraction_id: one for one in (known[key] for key in set(with_faces))}
+    searched = [known[key] for key in set(with_faces)]
     if searched:
-        for row in session.execute(_FACE_IDS, {"extractions": sorted(searched)}):
-            searched[row.extraction_id].faces[row.ordinal] = (row.face_id, row.embedding_id)
+        ids = sorted(one.extraction_id for one in searched)
+        _note_faces(searched, session.execute(_FACE_IDS, {"extractions": ids}))
     return known

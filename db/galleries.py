@@ -66,16 +66,11 @@ def gallery_engine(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> t
     return row.engine, row.version
 
 
-def ensure_gallery_and_engine(
-    session: Session, tenant_id: int, *, name: str, spec: EngineSpec
-) -> tuple[uuid.UUID, str]:
-    """As `ensure_gallery`, with the name of its engine, in one statement where it exists."""
+def named_gallery(session: Session, tenant_id: int, name: str) -> tuple[uuid.UUID, str] | None:
+    """The id of the gallery called `name` and the name of its engine; None where there is none."""
     query = select(Gallery.id, Model.engine).join(Model, Gallery.model_id == Model.id)
     found = query.where(Gallery.tenant_id == tenant_id, Gallery.name == name)
-    if (row := session.execute(found).one_or_none()) is None:
-        ensure_gallery(session, tenant_id, name=name, spec=spec)
-        row = session.execute(found).one()
-    return row.id, row.engine
+    return None if (row := session.execute(found).one_or_none()) is None else (row.id, row.engine)
 
 
 def gallery_model(session: Session, tenant_id: int, gallery_id: uuid.UUID) -> int:

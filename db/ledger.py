@@ -84,6 +84,9 @@ _CLAIM = text("""
         FROM free
         WHERE item.id = free.id
         RETURNING item.*
+    ), started AS (
+        UPDATE job SET state = 'running', started_at = now()
+        WHERE id IN (SELECT job_id FROM claimed) AND state = 'queued'
     )
     SELECT c.id AS item_id, c.fence, c.attempt, c.tenant_id, c.job_id, j.kind, j.model_id,
            m.engine, m.version AS engine_version, j.gallery_id, j.threshold_distance, j.top_k,
@@ -99,11 +102,6 @@ _CLAIM = text("""
     LEFT JOIN extraction e ON e.photo_id = c.photo_id AND e.model_id = j.model_id
     ORDER BY c.id
 """).bindparams(_ids("ids"))
-
-_START_JOBS = text("""
-    UPDATE job SET state = 'running', started_at = now()
-    WHERE id = ANY(:ids) AND state = 'queued'
-""")
 
 
 def claim(
@@ -125,10 +123,7 @@ def claim(
             "alone": len(item_ids) == 1,
         },
     )
-    claims = [_claim(row) for row in rows]
-    if claims:
-        session.execute(_START_JOBS, {"ids": sorted({one.job_id for one in claims})})
-    return claims
+    return [_claim(row) for row in rows]
 
 
 def _claim(row: Row[*tuple[Any, ...]]) -> Claim:

@@ -7,7 +7,7 @@ import select
 import uuid
 
 import psycopg2
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, SQLColumnExpression, Text, cast, func, literal_column, text
 from sqlalchemy.orm import Session
 
 from db.errors import DatabaseUnavailableError
@@ -29,6 +29,11 @@ def notify(session: Session, *, urgent: bool = False) -> None:
 def notify_ended(session: Session, job_id: uuid.UUID) -> None:
     """Wakes those who wait for the job's end when the session's transaction commits."""
     session.execute(_NOTIFY, {"channel": ENDED, "word": str(job_id)})
+
+
+def notifying_ended(job_id: SQLColumnExpression[uuid.UUID]) -> ColumnElement[None]:
+    """A column that wakes those who wait for the job's end, for each row of its statement."""
+    return func.pg_notify(literal_column(f"'{ENDED}'"), cast(job_id, Text))
 
 
 def notify_events(session: Session) -> None:

@@ -56,8 +56,9 @@ class Prepared:
         connection = session.connection()
         prepared_at = connection.info.get(self._name)
         if prepared_at is None or time.monotonic() - prepared_at > PLAN_AGE_S:
-            if connection.info.pop(self._name, None) is not None:
+            if prepared_at is not None:
                 connection.exec_driver_sql(f"DEALLOCATE {self._name}")
+                del connection.info[self._name]
             connection.exec_driver_sql(self._prepare)
             connection.info[self._name] = time.monotonic()
         if self._typed is not None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 from collections.abc import Sequence
+from dataclasses import fields
 
 from sqlalchemy import Case, bindparam, case, func, literal, select, text, update
 from sqlalchemy.orm import Session
@@ -33,7 +34,8 @@ _COUNT = text("""
         FROM job WHERE id = :job_id FOR NO KEY UPDATE
     ) AS at
     WHERE job.id = at.id
-    RETURNING at.is_due
+    RETURNING at.is_due AND NOT job.is_quiet
+        AND job.n_items > job.n_done + job.n_no_face + job.n_failed + job.n_cancelled AS is_told
 """)
 _BEGIN_SAMPLES = text("""
     UPDATE job
@@ -54,7 +56,7 @@ def count_ended(
 ) -> None:
     """Adds items that have ended to their job's counters, and moves the samples of its rate.
 
-    Where a sample is due, whoever wants to hear of the job's progress does.
+    Where a sample is due, whoever wants to hear of the job's progress does, unless this is its end.
     """
     ended = {"done": done, "no_face": no_face, "failed": failed, "cancelled": cancelled}
     if not (more := sum(ended.values())):
@@ -75,9 +77,8 @@ def finish_if_complete(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
     Each is ended once in its round, with its event.
     """
     for row in session.execute(_FINISH, {"job_ids": job_ids}).all():
-        if job_ended(session, JobThen(**row._mapping)):
+        if job_ended(session, JobThen(**{name: getattr(row, name) for name in _TOLD})):
             nudge.notify_events(session)
-        nudge.notify_ended(session, row.job_id)
     session.flush()
 
 
@@ -96,7 +97,7 @@ def _end_state() -> Case[str]:
     )
 
 
-_TOLD = [getattr(Job, name) for name in JobThen.__dataclass_fields__ if name != "job_id"]
+_TOLD = [one.name for one in fields(JobThen)]
 """What a job's last event tells of it."""
 _FINISH = (
     update(Job)
@@ -108,7 +109,11 @@ _FINISH = (
         Job.n_items == Job.n_done + Job.n_no_face + Job.n_failed + Job.n_cancelled,
     )
     .values(state=_end_state(), finished_at=func.now(), paused_at=None)
-    .returning(Job.id.label("job_id"), *_TOLD)
+    .returning(
+        Job.id.label("job_id"),
+        *(getattr(Job, name) for name in _TOLD if name != "job_id"),
+        nudge.notifying_ended(Job.id),
+    )
     .execution_options(synchronize_session=False)
 )
 """Made once: most jobs are of few photos, and making it takes as long as running it."""

@@ -137,7 +137,7 @@ def _extractions(
 ) -> dict[PhotoOfModel, KnownExtraction]:
     """Writes the extractions that are new; returns all of them by photo and model."""
     seen = [outcome for outcome in outcomes if outcome.faces is not None]
-    write_found(
+    fresh = write_found(
         session,
         {
             _key(outcome.claim): outcome.faces
@@ -145,10 +145,11 @@ def _extractions(
             if outcome.faces is not None and outcome.claim.extraction_id is None
         },
     )
-    return extraction_ids(
+    others = [one for one in seen if _key(one.claim) not in fresh]
+    return fresh | extraction_ids(
         session,
-        [_key(outcome.claim) for outcome in seen],
-        with_faces=[_key(one.claim) for one in seen if one.enrol or any(one.candidates)],
+        [_key(one.claim) for one in others],
+        with_faces=[_key(one.claim) for one in others if one.enrol or any(one.candidates)],
     )
 
 

@@ -4,7 +4,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from sqlalchemy import ARRAY, BigInteger, Row, any_, func, literal, select
 from sqlalchemy.orm import Session
@@ -41,6 +41,8 @@ _ITEM = (
     Extraction.orientation,
     Extraction.rotation,
 )
+_RULES = (Job.kind, Job.min_face_px, Job.min_quality, Job.threshold_distance)
+_OF_VIEW = [column.key for column in _ITEM if column.key != "extraction_id"]
 _FACE = (
     *(Face.id, Face.extraction_id, Face.ordinal),
     *(Face.left_px, Face.top_px, Face.right_px, Face.bottom_px),
@@ -56,6 +58,15 @@ class _Rules:
     limits: FaceLimits
     searching: bool
     threshold_distance: float
+
+    @classmethod
+    def of(cls, job: _Row) -> Self:
+        """What the columns `_RULES` say."""
+        return cls(
+            limits=FaceLimits(min_face_px=job.min_face_px, min_quality=job.min_quality),
+            searching=job.kind in _SEARCHING,
+            threshold_distance=job.threshold_distance,
+        )
 
     def passes(self, face: _Row) -> bool:
         return not self.limits.shortfall(box_of(face), quality_of(face))
@@ -78,17 +89,18 @@ def job_items(
     limits of its own job: the ones that the worker counted and searched.
     The caller has checked that the tenant has the job.
     """
-    rules = _rules(session, tenant_id, job_id)
     rows = session.execute(
-        select(*_ITEM)
+        select(*_ITEM, *_RULES)
+        .join(Job, Job.id == Item.job_id)
         .outerjoin(Photo, Photo.id == Item.photo_id)
         .outerjoin(Extraction, Extraction.id == Item.extraction_id)
         .where(Item.tenant_id == tenant_id, Item.job_id == job_id, Item.id > after)
         .order_by(Item.id)
         .limit(limit)
     ).all()
-    if rules is None or not rows:
+    if not rows:
         return []
+    rules = _Rules.of(rows[0])
     searched = [row.extraction_id for row in rows if row.extraction_id is not None]
     faces = _faces(session, tenant_id, searched)
     passing = {
@@ -104,22 +116,6 @@ def job_items(
         )
         for row in rows
     ]
-
-
-def _rules(session: Session, tenant_id: int, job_id: uuid.UUID) -> _Rules | None:
-    """None where the job is gone."""
-    row = session.execute(
-        select(Job.kind, Job.min_face_px, Job.min_quality, Job.threshold_distance).where(
-            Job.tenant_id == tenant_id, Job.id == job_id
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    return _Rules(
-        limits=FaceLimits(min_face_px=row.min_face_px, min_quality=row.min_quality),
-        searching=row.kind in _SEARCHING,
-        threshold_distance=row.threshold_distance,
-    )
 
 
 def _one_of(column: Any, ids: Sequence[int]) -> ColumnElement[bool]:
@@ -152,7 +148,7 @@ def _face_views(
     """What is told of the faces of each item, by the item's id."""
     item_ids = [row.id for row in rows]
     candidates = _candidates(session, tenant_id, item_ids) if rules.searching else {}
-    enrolled = _enrolled(session, tenant_id, item_ids)
+    enrolled = _enrolled(session, tenant_id, [row.id for row in rows if row.subject_id is not None])
     return {
         row.id: tuple(
             _face_view(
@@ -199,6 +195,8 @@ def _candidates(session: Session, tenant_id: int, item_ids: Sequence[int]) -> _C
 
 def _enrolled(session: Session, tenant_id: int, item_ids: Sequence[int]) -> set[tuple[int, int]]:
     """Pairs of item and face where the face is a template of the item's subject."""
+    if not item_ids:
+        return set()
     rows = session.execute(
         select(Item.id, Face.id)
         .join(Face, Face.extraction_id == Item.extraction_id)
@@ -210,15 +208,13 @@ def _enrolled(session: Session, tenant_id: int, item_ids: Sequence[int]) -> set[
         .where(
             *(one.tenant_id == tenant_id for one in (Item, Face, Embedding, Template)),
             _one_of(Item.id, item_ids),
-            Item.subject_id.is_not(None),
         )
     )
     return {(item_id, face_id) for item_id, face_id in rows}
 
 
 def _item_view(row: _Row, faces: tuple[FaceView, ...], *, left_out: int) -> ItemView:
-    columns = dict(row._mapping)
-    del columns["extraction_id"]
+    columns = {name: getattr(row, name) for name in _OF_VIEW}
     return ItemView(**columns, faces=faces, faces_left_out=left_out)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -16,9 +16,18 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from db.errors import ConflictingChangesError, DatabaseUnavailableError
 from db.roles import Role, taking
-from db.tenancy import tell_tenant
+from db.tenancy import AT_ONCE, tell_tenant
 
-__all__ = ["Database", "Role", "Session", "make_database", "ping", "retried", "transaction"]
+__all__ = [
+    "Database",
+    "Role",
+    "Session",
+    "make_database",
+    "ping",
+    "reading",
+    "retried",
+    "transaction",
+]
 
 T = TypeVar("T")
 TRIES = 3
@@ -97,9 +106,35 @@ def transaction(database: Database) -> Iterator[Session]:
     nothing of it happened. Raises `DatabaseUnavailableError` where the server is away or no
     connection is free: it did not happen, or nobody knows. Trying again helps with both.
     """
-    try:
-        with Session(database, expire_on_commit=False) as session, session.begin():
+    with _translated(), Session(database, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextlib.contextmanager
+def reading(database: Database) -> Iterator[Session]:
+    """A session for looking: each of its statements is a transaction of its own, in one message.
+
+    On a busy machine a short question takes as long as it has messages, and to begin and to commit
+    are two more. Raises what `transaction` raises.
+    """
+    with _translated(), Session(database, expire_on_commit=False) as session:
+        connection = session.connection()
+        driver: Any = connection.connection.driver_connection
+        info = connection.info
+        # Not by the isolation level of SQLAlchemy: to reset that is a message too.
+        driver.autocommit = info[AT_ONCE] = True
+        try:
             yield session
+        finally:
+            if not driver.closed:
+                driver.autocommit = info[AT_ONCE] = False
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the driver's errors into ours."""
+    try:
+        yield
     except (OperationalError, InterfaceError) as exc:
         if getattr(exc.orig, "pgcode", None) in ROLLED_BACK:
             raise ConflictingChangesError(

@@ -37,17 +37,24 @@ def tell_tenant(database: Engine) -> None:
     """Has each transaction of the pool tell for whom it is; with its end the server forgets it.
 
     It goes before the transaction's first statement, in the same message: a question of its own
-    would cost a small transaction a quarter of its time.
+    would cost a small transaction a quarter of its time. Where each statement is a transaction, it
+    goes before each.
     """
     event.listen(database, "begin", _begin)
     event.listen(database, "before_cursor_execute", _tell, retval=True)
 
 
 _UNTOLD = "facebatch_untold"
+AT_ONCE = "facebatch_at_once"
+"""In what a connection knows of itself: whether each statement is a transaction of its own."""
 
 
 def _begin(connection: Connection) -> None:
     connection.info[_UNTOLD] = True
+
+
+def _is_untold(connection: Connection) -> bool:
+    return bool(connection.info.get(AT_ONCE) or connection.info.pop(_UNTOLD, False))
 
 
 def _tell(
@@ -58,7 +65,7 @@ def _tell(
     _context: object,
     _executemany: bool,  # noqa: FBT001 - SQLAlchemy passes it so.
 ) -> tuple[str, Any]:
-    if not connection.info.pop(_UNTOLD, False) or (tenant_id := acting_tenant()) is None:
+    if not _is_untold(connection) or (tenant_id := acting_tenant()) is None:
         return statement, parameters
     if getattr(cursor, "name", None):
         raise RuntimeError("a cursor on the server would be declared for another statement")

@@ -60,11 +60,14 @@ def begin_upload(
 
 
 def prolong_upload(session: Session, upload_id: uuid.UUID) -> None:
-    """Keeps an upload whose request is still at it; raises `UploadExpiredError`."""
+    """Keeps an upload whose request is still at it; raises `UploadExpiredError`.
+
+    One that is kept for longer anyhow stays as it is: others may have put something there too.
+    """
     prolonged = session.scalars(
         update(Upload)
         .where(Upload.id == upload_id)
-        .values(expires_at=func.now() + REQUEST_AGE)
+        .values(expires_at=func.greatest(Upload.expires_at, func.now() + REQUEST_AGE))
         .returning(Upload.id)
     ).all()
     if not prolonged:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from db import results
 from db.errors import UnavailableError
-from db.session import Session, transaction
+from db.session import Session, reading
 from db.views import JobView
 from web.claims import done, has_key, kept
 from web.paging import cursors, page_of
@@ -90,7 +90,7 @@ def until_finished(response: Response, job: JobView) -> Response:
 
 def result_of_item(services: Services, job: JobView, item_id: int) -> ResultsOut:
     """This item of the job; nothing where the job has no such item."""
-    with transaction(services.database) as session:
+    with reading(services.database) as session:
         found = results.job_items(session, services.tenant_id, job.id, after=item_id - 1, limit=1)
     own = [ResultOut.of(one, job) for one in found if one.id == item_id]
     return ResultsOut(job=JobOut.of(job), results=own, next_cursor=None)
@@ -100,7 +100,7 @@ def results_page(services: Services, job: JobView, query: PageQuery) -> ResultsO
     """The job's items, from where the query says; raises `CursorError`."""
     pages = cursors(services, url_for("jobs.read_results", job_id=job.id))
     after = pages.next_number(query.cursor)
-    with transaction(services.database) as session:
+    with reading(services.database) as session:
         found = results.job_items(
             session, services.tenant_id, job.id, after=after, limit=query.limit + 1
         )

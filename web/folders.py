@@ -69,7 +69,8 @@ class Folders:
             yield folder
         except BaseException as exc:
             # Nobody knows what has been committed, or what the bucket has taken.
-            folder.is_unclear |= isinstance(exc, UnavailableError) or not isinstance(exc, Exception)
+            if isinstance(exc, UnavailableError) or not isinstance(exc, Exception):
+                folder.is_unclear = True
             if isinstance(exc, UploadExpiredError):
                 self._give_up(folder)
             raise

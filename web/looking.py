@@ -5,6 +5,7 @@ Nobody could ask for either again. Where the process dies before that, the recon
 a few minutes later.
 """
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,10 +14,10 @@ from typing import TypeVar
 import structlog
 from flask import Response, after_this_request
 
-from db import control, erase, results
-from db.errors import DuplicateSubjectError, UnavailableError
+from db import control, erase, jobs, results
+from db.errors import DuplicateSubjectError, JobNotFoundError, UnavailableError
 from db.retry import retrying
-from db.session import Session, transaction
+from db.session import Session, reading, retried, transaction
 from db.states import ItemState
 from db.tenancy import acting_for
 from db.views import FaceView, ItemView, JobView, NewItem, NewJob
@@ -75,7 +76,7 @@ def looked_at(here: Services, job_id: uuid.UUID, *, faceless: bool = False) -> I
     Raises what failed, `NoFaceError` unless a photo may be `faceless`, or `StillWorkingError` where
     it takes too long.
     """
-    (item,), _ = _ended(here, job_id, lambda _session, _items: None)
+    (item,) = _seen(here, job_id)
     _require(item, "photo", alone=True, faceless=faceless)
     return item
 
@@ -91,11 +92,16 @@ def as_it_stands(here: Services, job_id: uuid.UUID) -> ItemView:
 
 
 def answer_of(here: Services, job_id: uuid.UUID, answered: Callable[[Session, ItemView], T]) -> T:
-    """What `answered` makes of the job's one item, in the transaction that deletes the job.
+    """What `answered` makes of the job's one item, in one transaction.
 
-    Raises what `looked_at` raises.
+    The request may be one of several for the job. Raises what `looked_at` raises.
     """
-    (item,), found = _ended(here, job_id, lambda session, items: answered(session, items[0]))
+    (item,), found = _ended(
+        here,
+        job_id,
+        lambda session, items: answered(session, items[0]),
+        just_made=False,
+    )
     _require(item, "photo", alone=True)
     return found[0]
 
@@ -107,7 +113,7 @@ def asked_of_faces(
     *,
     names: Sequence[str] = ("photo",),
 ) -> tuple[list[ItemView], T]:
-    """The job's items, and what `ask` finds of the largest face of each before they are deleted.
+    """The job's items, and what `ask` reads of the largest face of each before they are deleted.
 
     `names` are what the client calls the photos, in their order. Raises what `looked_at` raises,
     for the first of them that fails.
@@ -126,36 +132,62 @@ def largest(item: ItemView) -> FaceView:
 
 
 def _ended(
-    here: Services, job_id: uuid.UUID, ask: Callable[[Session, Sequence[ItemView]], T]
+    here: Services,
+    job_id: uuid.UUID,
+    ask: Callable[[Session, Sequence[ItemView]], T],
+    *,
+    just_made: bool = True,
 ) -> tuple[list[ItemView], list[T]]:
+    """The items of the job, when it has ended, and what is asked of them where all are done."""
     with patience(MAX_WAIT_S) as wait_s:
-        job = finished_job(here, job_id, wait_s=wait_s)
+        job = finished_job(here, job_id, wait_s=wait_s, just_made=just_made)
     if not job.finished:
         return _taken_at_last(here, job_id, ask)
-    seen = retrying(lambda: _seen(here, job_id, ask), for_s=FAREWELL_S)
+
+    def asked() -> tuple[list[ItemView], list[T]]:
+        with transaction(here.database) as session:
+            # Nobody deletes it meanwhile, with the faces that are asked about.
+            jobs.lock_job(session, here.tenant_id, job_id)
+            items = results.job_items(session, here.tenant_id, job_id)
+            done = all(item.state is ItemState.DONE for item in items)
+            return items, [ask(session, items)] if done else []
+
+    found = retrying(asked, for_s=FAREWELL_S)
     _delete_once_answered(here, job_id)
-    return seen
+    return found
 
 
-def _seen(
-    here: Services, job_id: uuid.UUID, ask: Callable[[Session, Sequence[ItemView]], T]
-) -> tuple[list[ItemView], list[T]]:
-    """The items of a job that has ended, and what is asked of them where all are done."""
-    with transaction(here.database) as session:
-        items = results.job_items(session, here.tenant_id, job_id)
-        done = all(item.state is ItemState.DONE for item in items)
-        return items, [ask(session, items)] if done else []
+def _seen(here: Services, job_id: uuid.UUID) -> list[ItemView]:
+    """As `_ended`, where nothing is asked."""
+    with patience(MAX_WAIT_S) as wait_s:
+        job = finished_job(here, job_id, wait_s=wait_s, just_made=True)
+    if not job.finished:
+        return _taken_at_last(here, job_id, lambda _session, _items: None)[0]
+
+    def seen() -> list[ItemView]:
+        with reading(here.database) as session:
+            return results.job_items(session, here.tenant_id, job_id)
+
+    items = retrying(seen, for_s=FAREWELL_S)
+    if not items or any(one.state is ItemState.DONE and not one.faces for one in items):
+        raise JobNotFoundError("the job was deleted before its answer; send the photo again")
+    _delete_once_answered(here, job_id)
+    return items
 
 
 def _delete_once_answered(here: Services, job_id: uuid.UUID) -> None:
     """Deletes the job when the client has its answer: it need not wait for that."""
     tenant_id = here.tenant_id
 
+    def work(session: Session) -> None:
+        # It has ended, so there is nothing to cancel.
+        erase.delete_job(session, tenant_id, job_id, cancelled=True)
+
     def delete() -> None:
         try:
-            with acting_for(tenant_id), transaction(here.database) as session:
-                # It has ended, so there is nothing to cancel.
-                erase.delete_job(session, tenant_id, job_id, cancelled=True)
+            # Its owner may have been quicker.
+            with contextlib.suppress(JobNotFoundError), acting_for(tenant_id):
+                retried(here.database, work)
         except UnavailableError as exc:
             log.warning("job_left_behind", job_id=str(job_id), code=exc.code)
 

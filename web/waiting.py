@@ -5,7 +5,7 @@ import uuid
 
 from db.jobs import get_job
 from db.retry import retrying
-from db.session import transaction
+from db.session import reading
 from db.views import JobView
 from web.services import Services
 
@@ -33,18 +33,23 @@ def _seconds(wished: str) -> int:
     return MAX_WAIT_S if len(wished) > 4 else min(int(wished), MAX_WAIT_S)
 
 
-def finished_job(services: Services, job_id: uuid.UUID, *, wait_s: float) -> JobView:
+def finished_job(
+    services: Services, job_id: uuid.UUID, *, wait_s: float, just_made: bool = False
+) -> JobView:
     """The job, as soon as it has ended, or as it stands after `wait_s`.
 
     The bell says when to look. It may be missed, so the database is asked now and then all the
-    same. One that is away is waited for too. Raises `JobNotFoundError`, and `UnavailableError`
-    where it is away at the end.
+    same, and at once unless the job was `just_made`. One that is away is waited for too. Raises
+    `JobNotFoundError`, and `UnavailableError` where it is away at the end.
     """
     if wait_s <= 0:
         return _job(services, job_id)
     give_up_at = time.monotonic() + wait_s
     pause_s = FIRST_PAUSE_S
     with services.bell.of(job_id) as rings:
+        if just_made:
+            rings.wait(min(pause_s, wait_s))
+            rings.clear()
         while True:
             left_s = give_up_at - time.monotonic()
             job = retrying(lambda: _job(services, job_id), for_s=left_s)
@@ -57,5 +62,5 @@ def finished_job(services: Services, job_id: uuid.UUID, *, wait_s: float) -> Job
 
 
 def _job(services: Services, job_id: uuid.UUID) -> JobView:
-    with transaction(services.database) as session:
+    with reading(services.database) as session:
         return get_job(session, services.tenant_id, job_id)

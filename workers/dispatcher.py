@@ -184,6 +184,15 @@ def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> bool:
     return nudge.URGENT in words
 
 
+def _send_who_waits(dispatcher: Dispatcher, listener: Listener) -> None:
+    """Sends photos for which somebody waits, and those that come while others are let come."""
+    dispatcher.send_urgent()
+    give_up_at = time.monotonic() + dispatcher.gather_s
+    while (left_s := give_up_at - time.monotonic()) > 0:
+        if nudge.URGENT in listener.wait(left_s):
+            dispatcher.send_urgent()
+
+
 def run(settings: Settings) -> None:
     """Dispatches until SIGINT or SIGTERM."""
     stop = StopSignal()
@@ -194,7 +203,7 @@ def run(settings: Settings) -> None:
         try:
             dispatcher.send_due()
             if await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s):
-                dispatcher.send_urgent()
+                _send_who_waits(dispatcher, listener)
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

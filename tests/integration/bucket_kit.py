@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from db.erase import unused_keys
-from db.models import DoomedObject, Upload
+from db.models import DoomedObject, Photo, Upload
 from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
@@ -21,12 +21,17 @@ EVERYTHING = ""
 
 
 def unowned(database: Database, settings: Settings) -> set[str]:
-    """Objects below uploads that go on, of which nothing was made and which nobody will delete."""
+    """Objects of which nothing was made and which nobody will delete.
+
+    They are looked for beside all that this database knows of: the bucket has other tests' too.
+    """
     store = ObjectStore.from_settings(settings)
     with transaction(database) as session:
-        folders = session.scalars(select(Upload.id)).all()
-        keys = [key for folder in folders for key in store.keys(f"{folder}/")]
         doomed = set(session.scalars(select(DoomedObject.object_key)))
+        known = doomed | {key for key in session.scalars(select(Photo.object_key)) if key}
+        folders = {str(one) for one in session.scalars(select(Upload.id))}
+        folders |= {key.partition("/")[0] for key in known}
+        keys = [key for folder in folders for key in store.keys(f"{folder}/")]
         return set(unused_keys(session, keys)) - doomed
 
 

@@ -21,6 +21,7 @@ from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from web import accepting, folders
+from web.services import EXTENSION
 from workers.reconciler import Reconciler
 
 
@@ -75,6 +76,10 @@ def failing_once_committed(monkeypatch: pytest.MonkeyPatch, error: Exception) ->
     monkeypatch.setattr(accepting, "reached", fail)
 
 
+def failing(*_: object) -> None:
+    raise DatabaseUnavailableError("the database does not answer")
+
+
 def swept(kit: Kit, settings: Settings, store: ObjectStore) -> None:
     """All that is left is given up, and swept."""
     reconciler = Reconciler(settings, kit.database, store)
@@ -91,7 +96,7 @@ def test_requests_share_a_folder(api: Api, local: Kit) -> None:
     assert keys(local) == [f"{folder}/{n}" for n in range(3)]
 
 
-def test_many_at_once_share_it_and_no_key(api: Api, local: Kit, settings: Settings) -> None:
+def test_many_at_once_share_no_key(api: Api, local: Kit, settings: Settings) -> None:
     app, together = api.client.application, Barrier(8)
 
     def send(n: int) -> None:
@@ -171,6 +176,40 @@ def test_where_nobody_knows_what_was_committed_the_sweep_finds_out(
     assert doomed(local) == 0
     swept(local, settings, store)
     assert list(store.keys(f"{folder}/")) == [f"{folder}/0"] == keys(local)[:1]
+
+
+@pytest.mark.parametrize("kind", ["no answer to what is doomed", "stopped"])
+def test_a_folder_in_which_something_may_be_left_is_swept(
+    api: Api, local: Kit, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    submit(api, 0)
+    (folder,) = folders_of(local)
+    shared = api.client.application.extensions[EXTENSION].folders
+    if kind == "stopped":
+        with pytest.raises(SystemExit), shared.entered(local.tenant_id):
+            raise SystemExit
+    else:
+        with monkeypatch.context() as patched:
+            patched.setattr(accepting, "doom_unused", failing)
+            refused(api.submit(("b.jpg", image(50)), kind="nothing"), 422, "invalid_request")
+    # Whoever leaves it later without trouble has no say in that.
+    submit(api, 1)
+    used_up(monkeypatch)
+    submit(api, 2)
+    assert folder in folders_of(local)
+
+
+def test_an_archive_that_takes_long_shortens_nobodys_time(api: Api, local: Kit) -> None:
+    submit(api, 0)
+    with transaction(local.database) as session:
+        before = session.scalars(select(Upload.expires_at)).one()
+        uploads.prolong_upload(session, session.scalars(select(Upload.id)).one())
+        assert session.scalars(select(Upload.expires_at)).one() == before
+    execute(local, "UPDATE upload SET expires_at = now() + interval '1 min'")
+    with transaction(local.database) as session:
+        uploads.prolong_upload(session, session.scalars(select(Upload.id)).one())
+        left = session.scalars(select(Upload.expires_at - func.now())).one()
+    assert left == uploads.REQUEST_AGE
 
 
 def test_a_folder_that_was_given_up_takes_nothing_and_another_is_begun(

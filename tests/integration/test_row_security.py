@@ -12,7 +12,7 @@ from tenants_kit import fill, of_tenants, rows_of
 from db.models import Base
 from db.prepared import Prepared
 from db.roles import WORKING, Role
-from db.session import Database, Session, make_database, transaction
+from db.session import Database, Session, make_database, reading, transaction
 from db.tenancy import acting_for
 
 TABLES = [one.name for one in of_tenants()]
@@ -277,3 +277,32 @@ def test_a_statement_that_a_connection_has_planned_once_asks_anew_whose_rows_it_
                 assert count(acting) > 0
                 assert count(other) == 0
         assert count(mine) == 0
+
+
+def test_whoever_only_reads_tells_with_each_statement_whose_rows_it_may_see(
+    seen: Database, both: tuple[int, int]
+) -> None:
+    mine, theirs = both
+    for tenant_id in (mine, theirs, mine):
+        with acting_for(tenant_id), reading(seen) as session:
+            for _ in range(2):
+                assert rows_of(session, "item").keys() == {tenant_id}
+    with reading(seen) as session:
+        assert not rows_of(session, "item")
+
+
+def _delete_and_fail(session: Session) -> None:
+    session.execute(text("DELETE FROM job"))
+    raise ZeroDivisionError
+
+
+def test_a_connection_that_was_read_with_works_in_transactions_again(
+    seen: Database, both: tuple[int, int]
+) -> None:
+    with acting_for(both[0]):
+        with reading(seen) as session:
+            before = rows_of(session, "job")
+        with pytest.raises(ZeroDivisionError), transaction(seen) as session:
+            _delete_and_fail(session)
+        with reading(seen) as session:
+            assert rows_of(session, "job") == before != {}

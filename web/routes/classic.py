@@ -17,7 +17,7 @@ from db import galleries, subjects, tallies
 from db.errors import DuplicateSubjectError, SubjectNotFoundError
 from db.exports.lines import seen_face
 from db.galleries import CLASSIC_GALLERY
-from db.session import Session, transaction
+from db.session import Session, reading, transaction
 from db.states import JobKind, JobPriority
 from db.subjects import DUPLICATE
 from db.views import FaceView, ItemView, JobView, NewJob, SubjectView
@@ -333,11 +333,15 @@ def _gallery(here: Services) -> tuple[uuid.UUID, EngineSpec]:
 
     With it comes its own engine, which is another one where the default has changed since.
     """
-    with transaction(here.database) as session:
-        gallery_id, engine = galleries.ensure_gallery_and_engine(
-            session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
-        )
-        return gallery_id, engine_spec(engine)
+    with reading(here.database) as session:
+        found = galleries.named_gallery(session, here.tenant_id, CLASSIC_GALLERY)
+    if found is None:
+        with transaction(here.database) as session:
+            gallery_id = galleries.ensure_gallery(
+                session, here.tenant_id, name=CLASSIC_GALLERY, spec=DEFAULT_ENGINE
+            )
+            found = gallery_id, galleries.gallery_engine(session, here.tenant_id, gallery_id)[0]
+    return found[0], engine_spec(found[1])
 
 
 def _named(here: Services, gallery_id: uuid.UUID, name: str) -> list[SubjectView]:

@@ -25,8 +25,8 @@ PHOTO = "photo"
 @api.post(
     "/jobs/<uuid:job_id>/search",
     description="As multipart: a photo of somebody, whose largest face is searched for; it is "
-    "deleted before the answer. As JSON: a face of the job, or a subject of a gallery of the same "
-    "engine. The job must have ended. For the next page, send the same again with `cursor`.",
+    "deleted once it is answered. As JSON: a face of the job, or a subject of a gallery of the "
+    "same engine. The job must have ended. For the next page, send the same again with `cursor`.",
     responses={200: SearchOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": search_body()},
 )

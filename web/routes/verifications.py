@@ -28,7 +28,7 @@ PHOTO, REFERENCE = "photo", "reference"
 @api.post(
     "/verifications",
     description="As multipart: two photos, of each the largest face, or one and a `subject`; the "
-    "photos are deleted as soon as the answer is known. As JSON: two faces of jobs, or one and a "
+    "photos are deleted once it is answered. As JSON: two faces of jobs, or one and a "
     "`subject`.",
     responses={200: VerificationOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": verification_body()},

@@ -10,7 +10,7 @@ from db.ledger import Claim
 from db.record import EnrolFace, Outcome
 from db.retry import retrying
 from db.search import Near, nearest
-from db.session import transaction
+from db.session import reading, transaction
 from db.states import ItemState, JobKind, MultipleFaces
 from pipeline.face_limits import FaceLimits
 from pipeline.faces import Box, Face, PhotoFaces
@@ -166,7 +166,7 @@ def _search(context: WorkerContext, outcomes: Sequence[Outcome], lease: Lease) -
     for some in context.searcher.portions(tenant_id, gallery_ids, probes):
 
         def search(some: Sequence[Floats] = some) -> list[list[Near]]:
-            with transaction(context.database) as session:
+            with reading(context.database) as session:
                 return context.searcher.nearest(
                     session, tenant_id, gallery_ids, some, top_k=claim.top_k
                 )
@@ -200,7 +200,7 @@ def _verified(
     """How near the probes are to the one subject in question."""
 
     def search() -> list[list[Near]]:
-        with transaction(context.database) as session:
+        with reading(context.database) as session:
             return nearest(
                 session,
                 claim.tenant_id,
