@@ -5,7 +5,6 @@ Nobody could ask for either again. Where the process dies before that, the recon
 a few minutes later.
 """
 
-import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
@@ -185,8 +184,7 @@ def _delete_once_answered(here: Services, job_id: uuid.UUID) -> None:
 
     def delete() -> None:
         try:
-            # Its owner may have been quicker.
-            with contextlib.suppress(JobNotFoundError), acting_for(tenant_id):
+            with acting_for(tenant_id):
                 retried(here.database, work)
         except UnavailableError as exc:
             log.warning("job_left_behind", job_id=str(job_id), code=exc.code)

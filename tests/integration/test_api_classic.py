@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -105,10 +104,11 @@ def test_health_does_not_wait_for_a_part_that_hangs(
     hanging = {setting: SecretStr(address.format(silent_port))}
     api = Api(create_app(settings.model_copy(update=hanging)).test_client())
     threads = threading.active_count()
-    for _ in range(3):
-        began = time.monotonic()
+    for turn in range(3):
         answer = api.get("/health")
-        assert time.monotonic() - began < 4.5
+        if turn == 0:
+            # It is still being asked; the queue's server alone is given less time than that.
+            assert (threading.active_count() > threads) == (part != "queue")
         assert answer.status_code == 503
         down = [name for name, state in answer.json["parts"].items() if state == "disconnected"]
         assert down == [part]

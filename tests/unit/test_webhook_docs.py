@@ -5,8 +5,10 @@ import datetime as dt
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 
 from db.states import SUBSCRIBABLE, EventType
 from db.webhooks.endpoints import DISABLED
@@ -25,6 +27,14 @@ def rows(after: str) -> list[str]:
     table = re.search(r"(?:^\|.*\n)+", PAGE.partition(after)[2], re.MULTILINE)
     assert table
     return re.findall(r"^\| `([^`]+)`", table[0], re.MULTILINE)
+
+
+def told_by_example(folder: Path, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    """The names that the page's example in Python has at its end."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example = folder / "example.py"
+    example.write_text(code.replace("whsec_…", SECRET), encoding="utf-8")
+    return runpy.run_path(str(example), {"body": body, "headers": headers})
 
 
 def test_every_type_of_event_is_on_the_page() -> None:
@@ -65,8 +75,15 @@ def test_the_examples_in_python_refuse_what_is_no_signature_at_all(
     headers = {"webhook-id": "1", "webhook-timestamp": now, "webhook-signature": signature}
     app = runpy.run_path(str(RECEIVER))["make_app"](SECRET, str(tmp_path / "seen.sqlite"))
     assert app.test_client().post("/hook", data=body, headers=headers).status_code == 401
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    example = tmp_path / "example.py"
-    example.write_text(code.replace("whsec_…", SECRET), encoding="utf-8")
-    told = runpy.run_path(str(example), {"body": body, "headers": headers})
-    assert "event" not in told
+    assert "event" not in told_by_example(tmp_path, body, headers)
+
+
+def test_the_example_in_python_takes_what_is_signed(tmp_path: Path) -> None:
+    now, body = dt.datetime.now(dt.UTC), '{"type": "job.completed", "data": {}}'
+    headers = {
+        "webhook-id": "1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": f"v1,c2lnbmF0dXJl {Webhook(SECRET).sign('1', now, body)}",
+    }
+    told = told_by_example(tmp_path, body.encode(), headers)
+    assert told["event"] == {"type": "job.completed", "data": {}}
