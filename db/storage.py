@@ -259,7 +259,8 @@ class ObjectStore:
         """Streams `chunks` into `key` and returns its SHA-256 and size.
 
         At most two parts of 5 MiB are in memory. Where an error leaves `chunks` or S3, nothing
-        is left in the bucket but a part upload that was aborted.
+        is left in the bucket but a part upload that was aborted. Where that fails, it raises
+        `StorageUnavailableError`, whatever the error was.
         """
         writer = Writer(self._client, self._objects, self._bucket, key)
         with _translated(key):

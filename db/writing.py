@@ -1,12 +1,9 @@
 """Writing one object of whatever length, in parts where it is large."""
 
 import base64
-import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from db.object_client import ObjectClient
 
@@ -63,10 +60,12 @@ class Writer:
         return StoredObject(key=self._key, sha256=sha256, size_bytes=self._size_bytes)
 
     def abort(self) -> None:
-        if self._upload_id is None:
-            return
-        # The error that brought us here matters more; the reconciler aborts what stays.
-        with contextlib.suppress(ClientError, BotoCoreError):
+        """Takes back what was sent.
+
+        Raises boto's errors, even in place of what brought us here: whoever hears that the bucket
+        failed sees to it that it is looked through later.
+        """
+        if self._upload_id is not None:
             self._client.abort_multipart_upload(
                 Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
             )

@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 from api_kit import Api, accepted, image, key_of, refused
-from bucket_kit import unowned
+from bucket_kit import EVERYTHING, Refused, in_front_of, unowned
 from flask import Flask
 from ledger_kit import Kit
 from sqlalchemy import func, select, text
@@ -21,6 +21,7 @@ from db.session import Database, transaction
 from db.settings import Settings
 from db.storage import ObjectStore
 from web import accepting, folders
+from web.app import create_app
 from web.services import EXTENSION
 from workers.reconciler import Reconciler
 
@@ -197,6 +198,28 @@ def test_a_folder_in_which_something_may_be_left_is_swept(
     used_up(monkeypatch)
     submit(api, 2)
     assert folder in folders_of(local)
+
+
+def test_parts_that_the_bucket_does_not_take_back_are_swept(
+    settings: Settings, local: Kit, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts_left() -> bool:
+        client = store._client
+        return "Uploads" in client.list_multipart_uploads(Bucket=settings.s3_bucket, Prefix=folder)
+
+    with in_front_of(settings) as front:
+        short = front.settings.model_copy(update={"max_upload_bytes": 6_000_000})
+        api = Api(create_app(short).test_client())
+        front.refused[EVERYTHING] = Refused(status=500, code="InternalError", method="DELETE")
+        answer = api.submit(("a.jpg", bytes(12_000_000)), kind="detect")
+        refused(answer, 503, "storage_unavailable")
+        (folder,) = folders_of(local)
+        used_up(monkeypatch)
+        submit(api, 1)
+    assert folder in folders_of(local)
+    assert parts_left()
+    swept(local, settings, store)
+    assert not parts_left()
 
 
 def test_an_archive_that_takes_long_shortens_nobodys_time(api: Api, local: Kit) -> None:
