@@ -37,6 +37,8 @@ PROCESSES = 2
 SUBJECTS = 200
 IDLE_ASKS = 30
 PAUSE_S = 0.5
+NOTHING = "/v1/nothing"
+"""No route: what client, server and framework take by themselves."""
 READY_S = 3.0
 MEGABYTE = 1_000_000
 
@@ -49,12 +51,14 @@ class Felt:
     worker_mb: list[float] = field(default_factory=list)
     web_mb: list[float] = field(default_factory=list)
 
-    def timed(self, name: str, call: Callable[[], httpx.Response]) -> dict[str, Any]:
-        """The answer; how long it took is noted."""
+    def timed(
+        self, name: str, call: Callable[[], httpx.Response], *, expected: int | None = None
+    ) -> dict[str, Any]:
+        """The answer, a success or what is expected; how long it took is noted."""
         began_at = time.perf_counter()
         response = call()
         self.ms[name].append(1000 * (time.perf_counter() - began_at))
-        if not response.is_success:
+        if response.status_code != expected and not response.is_success:
             raise SystemExit(f"{name}: {response.status_code} {response.text}")
         return dict(response.json())
 
@@ -188,6 +192,7 @@ def _look_until_ended(
     pause = threading.Event()
     cursor = None
     for turn in itertools.count():
+        felt.timed("nothing", lambda: client.get(NOTHING), expected=404)
         job = felt.timed("status", lambda: client.get(f"/v1/jobs/{job_id}"))
         if job["finished_at"] is not None:
             return
@@ -254,6 +259,8 @@ def _print(felt: Felt, tenths: Sequence[float], items: int) -> None:
             {
                 "rate_last_to_first": round(tenths[-1] / tenths[0], 4),
                 **memory,
+                "nothing_ms_p95": round(felt.percentile("nothing", 0.95), 2),
+                "status_ms_p50": round(felt.percentile("status", 0.5), 2),
                 "status_ms_p95": round(felt.percentile("status", 0.95), 2),
                 "results_page_ms_p95": round(felt.percentile("results_page", 0.95), 2),
                 "submit_ms_p50": round(felt.percentile("submit", 0.5), 2),

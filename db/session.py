@@ -1,9 +1,9 @@
 """Connections and transactions."""
 
 import contextlib
-import time
+import select
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -31,7 +31,6 @@ __all__ = [
 
 T = TypeVar("T")
 TRIES = 3
-CHECK_AFTER_S = 1.0
 ROLLED_BACK = {"40001", "40P01", "55P03"}
 """What PostgreSQL says of a transaction that it gave up for another's sake: in a deadlock say, or
 where it was to wait for a lock for so long and no longer."""
@@ -71,29 +70,26 @@ def make_database(
         event.listen(database, "connect", taking(role))
     if role is Role.TENANT:
         tell_tenant(database)
-    event.listen(database, "checkin", _note_use)
     event.listen(database, "checkout", _check)
     return database
 
 
-def _note_use(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    record.info["used_at"] = time.monotonic()
-
-
 def _check(
-    connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+    connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    """Finds out whether a connection that has lain idle is still good; the pool then makes another.
+    """Finds out whether a connection is still good; the pool makes another where it is not.
 
-    A server that was restarted leaves dead ones. Those that were used a moment ago are not asked:
-    where photos come fast, that would be one question more for each two that matter.
+    A server that was stopped has said so, or its machine has: there is something to be read. One
+    that has said nothing is not asked, which would be one question more for each that matters.
     """
-    if time.monotonic() - record.info.get("used_at", time.monotonic()) < CHECK_AFTER_S:
-        return
+    driver = cast("psycopg2.extensions.connection", connection)
+    heard = select.poll()
     try:
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute("SELECT 1")
-        connection.rollback()
+        heard.register(driver.fileno(), select.POLLIN)
+        if heard.poll(0):
+            with contextlib.closing(driver.cursor()) as cursor:
+                cursor.execute("SELECT 1")
+            driver.rollback()
     except psycopg2.Error as exc:
         raise DisconnectionError from exc
 
