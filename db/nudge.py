@@ -16,14 +16,19 @@ from db.roles import Role
 DUE = "facebatch_due"
 ENDED = "facebatch_ended"
 EVENTS = "facebatch_events"
-URGENT = "urgent"
-"""The word with a nudge of work whose answer somebody waits for."""
+URGENT, CROP = "urgent", "crop"
+"""The words with a nudge of work whose answer somebody waits for: photos, and faces to cut out."""
 _NOTIFY = text("SELECT pg_notify(:channel, :word)")
 
 
 def notify(session: Session, *, urgent: bool = False) -> None:
     """Wakes the dispatchers when the session's transaction commits."""
     session.execute(_NOTIFY, {"channel": DUE, "word": URGENT if urgent else ""})
+
+
+def notify_crop(session: Session) -> None:
+    """Likewise, of a face to be cut out."""
+    session.execute(_NOTIFY, {"channel": DUE, "word": CROP})
 
 
 def notify_ended(session: Session, job_id: uuid.UUID) -> None:

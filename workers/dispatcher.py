@@ -6,7 +6,7 @@ Several may run at once; each item is sent by one of them.
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from celery import Celery
@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from db import nudge
 from db.crops.queue import dispatch_crops
 from db.dispatch import Dispatched, Lane, Room, Turns, dispatch, unsend
-from db.errands import ErrandKind, dispatch_errands, unsend_errands
+from db.errands import Errand, ErrandKind, dispatch_errands, unsend_errands
 from db.errors import UnavailableError
 from db.failpoints import Failpoint, reached
 from db.nudge import Listener
@@ -39,6 +39,7 @@ _SEND = {
     ErrandKind.EXPORT: send_export,
     ErrandKind.CROP: send_crop,
 }
+_URGENT = {nudge.URGENT, nudge.CROP}
 URGENT_CHUNK_ITEMS = 4
 URGENT_ITEMS = 8
 """For each process: it does them before the dispatcher looks again, or nearly so."""
@@ -95,9 +96,17 @@ class Dispatcher:
         self.gather_s = BUSY_GATHER_S if found.busy else GATHER_S
         return len(found.chunks) + errands
 
-    def send_urgent(self) -> None:
-        """Sends photos for which somebody waits, and looks at nothing else. Raises likewise."""
-        self._send_chunks({Lane.URGENT: self._rooms[Lane.URGENT]})
+    def send_urgent(self, words: Collection[str]) -> None:
+        """Sends that for which somebody waits, as those words say; raises likewise.
+
+        It looks at nothing else.
+        """
+        if nudge.CROP in words:
+            with transaction(self._database) as session:
+                due = dispatch_crops(session, in_flight=self._crops_in_flight)
+            self._send(due)
+        if nudge.URGENT in words:
+            self._send_chunks({Lane.URGENT: self._rooms[Lane.URGENT]})
 
     def _send_chunks(self, rooms: Mapping[Lane, Room]) -> Dispatched:
         with transaction(self._database) as session:
@@ -124,6 +133,10 @@ class Dispatcher:
         with transaction(self._database) as session:
             due = dispatch_crops(session, in_flight=self._crops_in_flight)
             due += dispatch_errands(session, in_flight=in_flight, after=self._served)
+        self._send(due)
+        return len(due)
+
+    def _send(self, due: Sequence[Errand]) -> None:
         for position, errand in enumerate(due):
             try:
                 _SEND[errand.kind](self._celery, str(errand.id))
@@ -133,7 +146,6 @@ class Dispatcher:
                 raise QueueUnavailableError("the queue does not answer") from exc
             if errand.kind is not ErrandKind.CROP:
                 self._served = errand.tenant_id
-        return len(due)
 
     def _take_back(self, item_ids: list[int]) -> None:
         with transaction(self._database) as session:
@@ -169,28 +181,27 @@ class Pace:
         return self._pause_s
 
 
-def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> bool:
+def await_nudge(listener: Listener, timeout_s: float, gather_s: float) -> set[str]:
     """Returns at an urgent nudge, `gather_s` after any other, or after `timeout_s`.
 
-    Returns whether there was an urgent one.
+    Returns the words of those that were urgent.
     """
     words = listener.wait(timeout_s)
     give_up_at = time.monotonic() + gather_s
-    while words and nudge.URGENT not in words:
+    while words and not (urgent := _URGENT.intersection(words)):
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
-            return False
+            return set()
         words = listener.wait(left_s)
-    return nudge.URGENT in words
+    return urgent if words else set()
 
 
-def _send_who_waits(dispatcher: Dispatcher, listener: Listener) -> None:
-    """Sends photos for which somebody waits, and those that come while others are let come."""
-    dispatcher.send_urgent()
+def send_for_who_waits(dispatcher: Dispatcher, listener: Listener, urgent: set[str]) -> None:
+    """Sends what the urgent words say, and likewise while others are let come."""
+    dispatcher.send_urgent(urgent)
     give_up_at = time.monotonic() + dispatcher.gather_s
     while (left_s := give_up_at - time.monotonic()) > 0:
-        if nudge.URGENT in listener.wait(left_s):
-            dispatcher.send_urgent()
+        dispatcher.send_urgent(listener.wait(left_s))
 
 
 def run(settings: Settings) -> None:
@@ -202,8 +213,8 @@ def run(settings: Settings) -> None:
     while not stop:
         try:
             dispatcher.send_due()
-            if await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s):
-                _send_who_waits(dispatcher, listener)
+            if urgent := await_nudge(listener, dispatcher.pause_s, dispatcher.gather_s):
+                send_for_who_waits(dispatcher, listener, urgent)
         except UnavailableError as exc:
             log.warning("dispatch_failed", code=exc.code)
             stop.wait(TROUBLE_S)

@@ -84,7 +84,7 @@ def ask_for_crop(session: Session, tenant_id: int, wanted: WantedCrop) -> CropVi
         _insert(session, tenant_id, wanted)
     except IntegrityError as exc:
         raise FaceNotFoundError(GONE) from exc
-    nudge.notify(session, urgent=True)
+    nudge.notify_crop(session)
     # It may be another's, who asked at the same moment.
     if (row := session.execute(found).one_or_none()) is None:
         raise FaceNotFoundError(GONE)

@@ -146,7 +146,7 @@ def fail_crop(session: Session, claim: CropClaim, error: FaceBatchError) -> bool
 def release_crop(session: Session, claim: CropClaim, *, delay_s: float) -> None:
     """Hands the crop back, uncounted; it is due again after `delay_s`."""
     _changed(session, _RELEASE, claim, delay_s=delay_s)
-    nudge.notify(session, urgent=True)
+    nudge.notify_crop(session)
 
 
 def _ended(session: Session, statement: Any, claim: CropClaim, **values: object) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,7 +19,7 @@ from db.control import cancel_job
 from db.errands import Errand, dispatch_errands
 from db.exports.formats import Wanted
 from db.exports.queue import create_export
-from db.nudge import DUE, EVENTS, Listener, notify
+from db.nudge import CROP, DUE, EVENTS, URGENT, Listener, notify, notify_crop
 from db.session import transaction
 from db.states import ExportFormat, JobPriority
 from db.tenants import ensure_tenant
@@ -30,7 +31,12 @@ from workers.celery_app import (
     WRITE_EXPORT,
     make_celery,
 )
-from workers.dispatcher import Dispatcher, QueueUnavailableError, await_nudge
+from workers.dispatcher import (
+    Dispatcher,
+    QueueUnavailableError,
+    await_nudge,
+    send_for_who_waits,
+)
 
 
 def other(lister: Lister, name: str) -> Lister:
@@ -134,20 +140,49 @@ def test_who_waits_is_not_kept_by_listings_or_by_photos_that_can_wait(
     kit.job(item("a"), item("b"))
     kit.job(item("c"), priority=JobPriority.INTERACTIVE)
     dispatcher = Dispatcher(lister.settings, kit.database, make_celery(lister.settings))
-    dispatcher.send_urgent()
+    dispatcher.send_urgent({CROP, ""})
+    assert (queue.llen(URGENT_QUEUE), tasks(queue)) == (0, {})
+    dispatcher.send_urgent({URGENT})
     assert (queue.llen(URGENT_QUEUE), tasks(queue)) == (1, {})
     assert dispatcher.send_due() > 1
     assert set(tasks(queue)) == {LIST_SOURCE, PROCESS_CHUNK}
 
 
+def test_who_comes_while_others_are_let_come_waits_for_nobody(
+    lister: Lister, queue: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = lister.kit
+    dispatcher = Dispatcher(lister.settings, kit.database, make_celery(lister.settings))
+    dispatcher.gather_s = 600.0
+    kit.job(item("a"), priority=JobPriority.INTERACTIVE)
+
+    def nudges() -> Iterator[str]:
+        kit.job(item("b"))
+        yield ""
+        assert queue.llen(URGENT_QUEUE) == 1
+        kit.job(item("c"), priority=JobPriority.INTERACTIVE)
+        yield URGENT
+
+    come = nudges()
+    listener = Listener("", DUE)
+    monkeypatch.setattr(listener, "wait", lambda _s: [next(come)])
+    with pytest.raises(StopIteration):
+        send_for_who_waits(dispatcher, listener, {URGENT})
+    assert (queue.llen(URGENT_QUEUE), tasks(queue)) == (2, {})
+
+
 def test_a_nudge_says_whether_somebody_waits(kit: Kit) -> None:
     url = kit.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with contextlib.closing(Listener(url, DUE)) as listener:
-        assert await_nudge(listener, 0.01, 0.01) is False
-        for is_urgent in (False, True):
+        assert await_nudge(listener, 0.01, 0.01) == set()
+        for nudged, words in (
+            (notify, set()),
+            (lambda session: notify(session, urgent=True), {URGENT}),
+            (notify_crop, {CROP}),
+        ):
             with transaction(kit.database) as session:
-                notify(session, urgent=is_urgent)
-            assert await_nudge(listener, 30, 0.01) is is_urgent
+                nudged(session)
+            assert await_nudge(listener, 30, 0.01) == words
 
 
 @pytest.mark.parametrize("keep_for", [None, timedelta(minutes=5)], ids=["told", "quiet"])
