@@ -7,7 +7,8 @@ bare Flask routes which store the same bytes in the same bucket, in turns; all a
 gunicorn with the API's own configuration. One bare route uses boto3, as one would write it; the
 other has the API's own, faster client: no API that stores with it can be faster. No worker runs
 meanwhile, or it would take the cores that are measured. Recognizing: one client on an idle stack,
-against 5,000 people and against 100,000.
+against 5,000 people and against 100,000; beside it the engine alone, which finds and embeds the
+face of the same photos in this process.
 """
 
 import argparse
@@ -42,8 +43,9 @@ from db.galleries import CLASSIC_GALLERY
 from db.imports import NamedEmbeddings, import_templates
 from db.prepare import prepare
 from db.session import Role, make_database, transaction
-from db.settings import load_settings
+from db.settings import MODELS_FOLDER, load_settings
 from db.tenants import LOCAL_TENANT, ensure_tenant
+from pipeline.loader import load_engine
 from pipeline.specs import DEFAULT_ENGINE
 
 CLIENTS = 8
@@ -56,6 +58,7 @@ KNOWN_FACES = 1_000
 """Real faces whose spread the embeddings of the galleries have."""
 PROBES = 20
 READY_S = 3.0
+MAX_PIXELS = 1_000_000
 
 
 def main() -> int:
@@ -192,24 +195,31 @@ def _print_submitted(
 
 def _recognized(root: Path, asks: int) -> dict[str, float]:
     vectors = _people(root, SUBJECTS[-1])
-    requests = _probes()
+    photos = _probes()
+    requests = [_asking(photo) for photo in photos]
     stack = SoakStack(home=Home(root / "recognize"))
     found: dict[str, float] = {}
     try:
         stack.up()
         time.sleep(READY_S)
-        print("\n| subjects | times | p50 ms | p95 ms |\n| --- | --- | --- | --- |")
+        print("\n| subjects | times | p50 ms | p95 ms | engine p50 ms | engine p95 ms |")
+        print("| --- | --- | --- | --- | --- | --- |")
         there = 0
         for subjects in SUBJECTS:
             _import(stack, vectors, there, subjects)
             there = subjects
             latencies = _asked(f"{stack.api_url}/recognize", requests, asks, f"{subjects}")
             p50, p95 = (percentile(latencies, share) for share in (0.5, 0.95))
-            print(f"| {subjects} | {len(latencies)} | {p50:.1f} | {p95:.1f} |")
+            alone = _engine_ms(root / "recognize" / MODELS_FOLDER, photos, asks)
+            engine_p50, engine_p95 = (percentile(alone, share) for share in (0.5, 0.95))
+            cells = (p50, p95, engine_p50, engine_p95)
+            print(f"| {subjects} | {len(latencies)} |", *(f"{one:.1f} |" for one in cells))
             name = f"{subjects // 1000}k"
             found |= {
                 f"recognize_ms_p50_{name}": round(p50, 2),
                 f"recognize_ms_p95_{name}": round(p95, 2),
+                f"engine_ms_p50_{name}": round(engine_p50, 2),
+                f"engine_ms_p95_{name}": round(engine_p95, 2),
             }
     finally:
         stack.down()
@@ -255,8 +265,21 @@ def _import(
     database.dispose()
 
 
-def _probes() -> list[Callable[[str], Upload]]:
-    """Requests to an address, each with a photo of 640x480: one of LFW's people, in the middle."""
+def _engine_ms(models_dir: Path, photos: Sequence[bytes], times: int) -> list[float]:
+    """Milliseconds that the engine alone takes for each; the first few are not counted."""
+    engine = load_engine(DEFAULT_ENGINE.name, models_dir)
+    latencies: list[float] = []
+    for n in range(len(photos) + times):
+        began = time.perf_counter()
+        photo = engine.open(photos[n % len(photos)], max_pixels=MAX_PIXELS)
+        engine.embed([engine.detect(photo)])
+        if n >= len(photos):
+            latencies.append(1000 * (time.perf_counter() - began))
+    return latencies
+
+
+def _probes() -> list[bytes]:
+    """Photos of 640x480, in the middle of each one of LFW's people."""
     photos = below(DATA / "lfw" / "images")
     made = []
     for photo in photos[:: len(photos) // PROBES][:PROBES]:
@@ -264,7 +287,7 @@ def _probes() -> list[Callable[[str], Upload]]:
             person = opened.convert("RGB").resize((480, 480), Image.Resampling.LANCZOS)
         image = Image.new("RGB", (640, 480), (128, 128, 128))
         image.paste(person, (80, 0))
-        made.append(_asking(_jpeg(image, 90)))
+        made.append(_jpeg(image, 90))
     return made
 
 
