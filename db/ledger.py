@@ -170,6 +170,7 @@ def release(
     return set(session.scalars(_RELEASE, {**held_parameters(claims), **how}))
 
 
+# They are due since before: behind all that came after them, they would wait for a whole archive.
 _REQUEUE_EXPIRED = text("""
     WITH expired AS (
         SELECT id FROM item
@@ -177,7 +178,7 @@ _REQUEUE_EXPIRED = text("""
         ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
     UPDATE item
-    SET state = 'queued', lease_until = NULL, dispatched_at = NULL, due_at = now(),
+    SET state = 'queued', lease_until = NULL, dispatched_at = NULL,
         last_fault = coalesce(last_fault, :silence)
     FROM expired WHERE item.id = expired.id
     RETURNING item.id

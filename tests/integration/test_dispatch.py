@@ -187,6 +187,16 @@ def test_an_item_that_ran_before_goes_alone(kit: Kit) -> None:
     assert (one,) in ids(kit.dispatched(ROOM))
 
 
+def test_what_a_lost_worker_held_goes_before_the_rest_of_its_archive(kit: Kit) -> None:
+    first, *_ = fill(kit, 100)
+    (chunk,) = ids(kit.dispatched(Room(items=4, chunk_items=4, workers=1)))
+    assert chunk[0] == first
+    kit.claim(chunk, lease_s=-1)
+    with transaction(kit.database) as session:
+        assert ledger.requeue_expired(session, max_attempts=3) == list(chunk)
+    assert ids(kit.dispatched(ROOM))[: len(chunk)] == [(item_id,) for item_id in chunk]
+
+
 def test_a_dispatcher_that_stands_still_does_not_hold_up_the_others(kit: Kit) -> None:
     fill(kit, 2)
     with transaction(kit.database) as session:
