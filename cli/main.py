@@ -1,6 +1,8 @@
 """The command `facebatch`."""
 
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -62,6 +64,8 @@ def facebatch() -> None:
 
 def main() -> int:
     """Runs the command; returns its exit status, and never shows a traceback for a known error."""
+    # What is left goes with the process: to look through it for garbage takes up to a second.
+    atexit.register(gc.freeze)
     if sys.stderr is None:  # It was closed: `print` would take standard output in its place.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good.
     with _ends_by_signal() as signals:

@@ -76,6 +76,22 @@ sys.exit(", ".join({unloaded} & set(sys.modules)) or 0)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_processes_of_the_server_are_forked_with_its_code() -> None:
+    code = """
+import gc, sys
+from web import gunicorn_conf
+assert "web.app" not in sys.modules
+gunicorn_conf.on_starting(None)
+assert "web.app" in sys.modules
+assert "web.wsgi" not in sys.modules, "each process makes its own app"
+assert gc.get_freeze_count() > 100_000
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_client_loads_nothing_of_the_house() -> None:
     ours = {"cli", "web", "workers", "db", "pipeline", "numpy", "sqlalchemy", "flask", "boto3"}
     code = f"""
