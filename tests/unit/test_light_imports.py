@@ -76,6 +76,21 @@ sys.exit(", ".join({unloaded} & set(sys.modules)) or 0)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_help_loads_no_command() -> None:
+    code = """
+import sys
+import cli.main
+sys.argv = ["facebatch", "--help"]
+status = cli.main.main()
+sys.exit(status or ", ".join(one for one in sys.modules if one.startswith("cli.commands.")) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Commands:" in done.stdout
+
+
 def test_the_processes_of_the_server_are_forked_with_its_code() -> None:
     code = """
 import gc, sys
