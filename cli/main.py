@@ -1,6 +1,8 @@
 """The command `facebatch`."""
 
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -15,23 +17,24 @@ from db.settings import SettingsError
 from facebatch.errors import ClientError, ServerAwayError, UnauthorizedError
 from pipeline.errors import FaceBatchError
 
-COMMANDS = (
-    "match",
-    "submit",
-    "jobs",
-    "results",
-    "webhooks",
-    "search",
-    "crop",
-    "embed",
-    "import-encodings",
-    "keys",
-    "tenants",
-    "demo",
-    "up",
-    "down",
-    "status",
-)
+COMMANDS = {
+    "match": "Find the people of one folder in the photos of another.",
+    "submit": "Send a folder, a zip or a place in a bucket as one job.",
+    "jobs": "List jobs, and control them.",
+    "results": "Write what came of a job.",
+    "webhooks": "Have events sent to a URL, and see whether they arrive.",
+    "search": "Find every photo of a job that shows somebody.",
+    "crop": "Cut a face out of its photo.",
+    "embed": "Make embeddings of all faces of a folder, without a stack.",
+    "import-encodings": "Take over encodings of face_recognition.",
+    "keys": "Make, list, rotate and revoke API keys.",
+    "tenants": "Make and list tenants, and say how much they may have.",
+    "demo": "Match a sample of real photos, or your own.",
+    "up": "Serve until interrupted.",
+    "down": "Stop the local stack.",
+    "status": "Show the parts and where the API listens.",
+}
+"""What the help says of each: as the command says it itself, and without loading all of them."""
 KEY_HINT = (
     "FACEBATCH_API_KEY must be a key of this server: `facebatch keys create` makes one where its "
     "database is at hand"
@@ -53,6 +56,10 @@ class _Commands(click.Group):
         command = getattr(importlib.import_module(f"cli.commands.{name}"), name)
         return command if isinstance(command, click.Command) else None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
 
 @click.group(cls=_Commands)
 @click.version_option(package_name="facebatch")
@@ -62,6 +69,8 @@ def facebatch() -> None:
 
 def main() -> int:
     """Runs the command; returns its exit status, and never shows a traceback for a known error."""
+    # What is left goes with the process: to look through it for garbage takes up to a second.
+    atexit.register(gc.freeze)
     if sys.stderr is None:  # It was closed: `print` would take standard output in its place.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good.
     with _ends_by_signal() as signals:

@@ -1,13 +1,17 @@
 """A face's values as columns, and its box and quality back."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
 
 from db.models import Face
+from pipeline.box import Box
 from pipeline.face_quality import Pose, Quality, QualityLimit
-from pipeline.faces import Box
-from pipeline.faces import Face as FoundFace
+
+if TYPE_CHECKING:  # It would load numpy.
+    from pipeline.faces import Face as FoundFace
 
 FaceRow = Face | Row[*tuple[Any, ...]]
 """A row of the table, or its columns under their names."""

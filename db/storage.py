@@ -2,15 +2,12 @@
 
 import base64
 import contextlib
-import ipaddress
+import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
@@ -21,6 +18,7 @@ from db.errors import (
     ObjectRefusedError,
     StorageUnavailableError,
 )
+from db.loopback import leads_to_loopback
 from db.object_client import ObjectClient, UnnameableKeyError
 from db.refusals import refusal
 from db.settings import Settings
@@ -82,32 +80,65 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
+class _Once:
+    """A client of boto's, made when it is first asked for.
+
+    To load boto takes a third of a second, and who reads and writes photos has no need of it.
+    """
+
+    _lock = threading.Lock()  # For all of them: they are made of one session, which has none.
+
+    def __init__(self, make: Callable[[], "S3Client"]) -> None:
+        self._make = make
+        self._made: S3Client | None = None
+
+    def __call__(self) -> "S3Client":
+        if self._made is None:
+            with self._lock:
+                self._made = self._made or self._make()
+        return self._made
+
+
+def _client(settings: Settings, url: SecretStr | None) -> "S3Client":
+    from db.bucket_client import bucket_client
+
+    return bucket_client(settings, url)
+
+
 class ObjectStore:
     """The photos' bucket, and others by name. To be shared by threads, not by processes."""
 
     def __init__(
         self,
-        client: "S3Client",
+        connect: Callable[[], "S3Client"],
         objects: ObjectClient,
         bucket: str,
-        signing: "S3Client | None" = None,
+        connect_signing: Callable[[], "S3Client"] | None = None,
     ) -> None:
-        self._client = client
+        self._boto = _Once(connect)
         self._objects = objects
         self._bucket = bucket
-        self._signing = signing or client
+        self._boto_signing = _Once(connect_signing) if connect_signing else self._boto
+
+    @property
+    def _client(self) -> "S3Client":
+        return self._boto()
+
+    @property
+    def _signing(self) -> "S3Client":
         """Signs for clients, who may know the server by another address."""
+        return self._boto_signing()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Connects with the settings' addresses and keys."""
+        """Goes by the settings' addresses and keys."""
         endpoint, public = settings.s3_endpoint_url, settings.s3_public_endpoint_url
-        direct = _is_loopback(endpoint.get_secret_value() if endpoint else None)
+        direct = leads_to_loopback(endpoint.get_secret_value() if endpoint else None)
         return cls(
-            _client(settings, endpoint),
+            lambda: _client(settings, endpoint),
             ObjectClient.from_settings(settings, direct=direct),
             settings.s3_bucket,
-            _client(settings, public) if public else None,
+            (lambda: _client(settings, public)) if public else None,
         )
 
     def ensure_bucket(self) -> None:
@@ -262,7 +293,7 @@ class ObjectStore:
         is left in the bucket but a part upload that was aborted. Where that fails, it raises
         `StorageUnavailableError`, whatever the error was.
         """
-        writer = Writer(self._client, self._objects, self._bucket, key)
+        writer = Writer(self._boto, self._objects, self._bucket, key)
         with _translated(key):
             try:
                 for chunk in chunks:
@@ -307,42 +338,3 @@ class ObjectStore:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
-
-
-def _client(settings: Settings, url: SecretStr | None) -> "S3Client":
-    """A client for the server at `url`, with the settings' keys."""
-    endpoint = url.get_secret_value() if url else None
-    secret, token = settings.aws_secret_access_key, settings.aws_session_token
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=settings.aws_access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        aws_session_token=token.get_secret_value() if token else None,
-        region_name=settings.aws_region,
-        config=Config(
-            connect_timeout=3,
-            # Together less than half a lease: a bucket that hangs must not look like a worker
-            # that died.
-            read_timeout=10,
-            retries={"mode": "standard", "total_max_attempts": 2},
-            # Loopback has no proxy, whatever the environment says. None: what it says.
-            proxies={} if _is_loopback(endpoint) else None,
-            max_pool_connections=32,
-            # What is signed beforehand is otherwise signed in a way that newer regions refuse.
-            signature_version="s3v4",
-            # One URL form works everywhere: most S3-compatible servers have no wildcard DNS.
-            s3={"addressing_style": "path"},
-            # Photos already are compressed, and have a SHA-256 of ours.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-
-
-def _is_loopback(endpoint: str | None) -> bool:
-    host = urlsplit(endpoint or "").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,10 @@ class StoredObject:
 class Writer:
     """Writes one object: in one request where it is small, else in parts."""
 
-    def __init__(self, client: "S3Client", objects: ObjectClient, bucket: str, key: str) -> None:
-        self._client = client
+    def __init__(
+        self, boto: Callable[[], "S3Client"], objects: ObjectClient, bucket: str, key: str
+    ) -> None:
+        self._boto = boto
         self._objects = objects
         self._bucket = bucket
         self._key = key
@@ -51,7 +54,7 @@ class Writer:
             self._objects.put(self._key, bytes(self._buffer))
         else:
             self._send_part(bytes(self._buffer))
-            self._client.complete_multipart_upload(
+            self._boto().complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=self._key,
                 UploadId=self._upload_id,
@@ -66,19 +69,19 @@ class Writer:
         failed sees to it that it is looked through later.
         """
         if self._upload_id is not None:
-            self._client.abort_multipart_upload(
+            self._boto().abort_multipart_upload(
                 Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
             )
 
     def _send_part(self, body: bytes) -> None:
         if self._upload_id is None:
-            started = self._client.create_multipart_upload(
+            started = self._boto().create_multipart_upload(
                 Bucket=self._bucket, Key=self._key, ChecksumAlgorithm="SHA256"
             )
             self._upload_id = started["UploadId"]
         number = len(self._parts) + 1
         checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        sent = self._client.upload_part(
+        sent = self._boto().upload_part(
             Bucket=self._bucket,
             Key=self._key,
             UploadId=self._upload_id,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.faces import Box
+from pipeline.box import Box
 
 CROP_VERSION = 1
 """Changes with whatever changes the bytes of a crop."""

@@ -1,10 +1,16 @@
 """What a face must have to count: the one rule, for whoever searches faces and reads results."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from pipeline.box import Box
 from pipeline.face_quality import Quality, QualityLimit
-from pipeline.faces import Box, DetectedFace, Face
+
+if TYPE_CHECKING:  # Who reads limits, and no faces, has no need of numpy.
+    from pipeline.faces import DetectedFace, Face
 
 MAX_MIN_FACE_PX = 100_000
 """More than any photo is wide."""

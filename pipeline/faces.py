@@ -1,11 +1,12 @@
 """The values that pipeline hands out: photos as arrays, boxes, faces, and the faces of a photo."""
 
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.box import Box as Box  # noqa: PLC0414 - it is handed out here too.
 from pipeline.face_quality import Quality
 from pipeline.shot import NOT_TOLD, Shot
 
@@ -20,33 +21,6 @@ Embedding: TypeAlias = NDArray[np.float32]
 
 Landmarks: TypeAlias = tuple[tuple[float, float], ...]
 """Points (x, y) in pixels of the upright photo; their order and meaning are the aligner's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A rectangle in pixels of the upright photo; its right and bottom edges belong to it."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width_px(self) -> int:
-        """From edge to edge."""
-        return self.right - self.left
-
-    def trimmed(self, *, width_px: int, height_px: int) -> Self:
-        """The part inside a photo of this size, as face_recognition trims: an edge at most at it.
-
-        Detectors find faces that reach over the photo's edge and say so in their box.
-        """
-        return type(self)(
-            left=max(self.left, 0),
-            top=max(self.top, 0),
-            right=min(self.right, width_px),
-            bottom=min(self.bottom, height_px),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 """What every test may ask for: the real photos, which are no part of the repository, and stores."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ from db.settings import Settings, load_settings
 from db.storage import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """All modules are there, and stay: nobody need look through them for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """How gunicorn serves the app: `gunicorn --config python:web.gunicorn_conf web.wsgi:app`."""
 
+import gc
+import importlib
 from pathlib import Path
 
 from web.patience import THREADS
@@ -21,3 +23,14 @@ control_socket_disable = True
 # The app logs each request itself, without what was in its query.
 accesslog = None
 loglevel = "warning"
+
+
+def on_starting(_server: object) -> None:
+    """Loads the code that each process is then forked with, and need not load by itself.
+
+    The app itself is each process's own: what it begins, threads among it, no fork hands on.
+    """
+    for one in ("web.app", "db.bucket_client"):
+        importlib.import_module(one)
+    # Code stays to the end: nobody need look through it for garbage, or copy its pages.
+    gc.freeze()

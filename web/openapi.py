@@ -1,5 +1,6 @@
 """What flask-openapi3 cannot tell from signatures: bodies of two kinds, errors, headers."""
 
+import functools
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -188,7 +189,12 @@ def describe(app: OpenAPI, *blueprints: APIBlueprint) -> None:
 
 
 def _add_schema(app: OpenAPI, model: type[BaseModel]) -> None:
+    app.components_schemas.update(_schemas_of(model))
+
+
+@functools.cache
+def _schemas_of(model: type[BaseModel]) -> dict[str, Schema]:
+    """By name, with those that it refers to; made once, as no app changes any."""
     schema = model.model_json_schema(ref_template=_REF + "{model}")
-    for name, definition in schema.pop("$defs", {}).items():
-        app.components_schemas[name] = Schema(**definition)
-    app.components_schemas[model.__name__] = Schema(**schema)
+    definitions = schema.pop("$defs", {}) | {model.__name__: schema}
+    return {name: Schema(**definition) for name, definition in definitions.items()}

@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import uuid
@@ -47,6 +48,8 @@ def _configure_logs(**_: Any) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _watch(**_: Any) -> None:
+    # Code stays to the end: no process need look through it for garbage, or copy its pages.
+    gc.freeze()
     tick(heartbeat(settings.heartbeat_file), children.look)
 
 

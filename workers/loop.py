@@ -1,5 +1,6 @@
 """What dispatcher, reconciler and courier have in common: a loop that ends at a signal."""
 
+import gc
 import os
 import select
 import signal
@@ -41,6 +42,7 @@ class StopSignal:
 
 def run_with_settings(run: Callable[[Settings], None]) -> int:
     """Runs with the settings of the environment; 2 with a line on stderr where those are bad."""
+    gc.freeze()  # The code stays to the end: nobody need look through it for garbage.
     try:
         settings = load_settings().require_stores()
         configure_logs(settings.log_level)

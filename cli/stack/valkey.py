@@ -3,8 +3,6 @@
 import functools
 from pathlib import Path
 
-import redis
-
 from cli.stack.errors import StackError
 from cli.stack.home import Home, home_errors, write_private
 from cli.stack.parts import Part, bare_environ
@@ -45,6 +43,8 @@ def valkey(home: Home, port: int) -> Part:
 
 def answers(url: str) -> str | None:
     """Why the server at `url` does not answer; None where it does."""
+    import redis  # Only who starts a server has use for it, and it takes long to load.
+
     client = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5)
     try:
         client.ping()

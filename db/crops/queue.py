@@ -11,9 +11,9 @@ from db import nudge
 from db.errands import Errand, ErrandKind
 from db.ledger import SET_ASIDE
 from db.places import PLACE_COLUMNS, PhotoPlace, place_of
+from pipeline.box import Box
 from pipeline.cut import Cut
 from pipeline.errors import FaceBatchError
-from pipeline.faces import Box
 
 FAILURE_KEPT_S = 10.0
 """For those who wait for it; who asks later may find the photo in its place again."""

@@ -1,15 +1,13 @@
 """Databases of their own for tests, on the run's PostgreSQL."""
 
-import contextlib
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg2
 import pytest
 import redis
 from api_kit import Api, BackgroundWorker
+from database_kit import copied, execute, sibling
 from flask import Flask
 from hooks_kit import Hooks
 from ledger_kit import Kit
@@ -32,52 +30,32 @@ from web.app import create_app
 TEMPLATE = "migrated"
 
 
-def _execute(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def _sibling(url: str, name: str) -> str:
-    return url.rsplit("/", 1)[0] + "/" + name
-
-
 @pytest.fixture(scope="session")
 def migrated_url(stores: Settings) -> str:
     """The address of a database that is prepared, to be copied."""
     url = stores.database or ""
-    _execute(url, f"CREATE DATABASE {TEMPLATE}")
-    migrated = _sibling(url, TEMPLATE)
+    execute(url, f"CREATE DATABASE {TEMPLATE}")
+    migrated = sibling(url, TEMPLATE)
     database = make_database(migrated, role=Role.OWNER)
     prepare_database(database)
     database.dispose()
     return migrated
 
 
-@contextlib.contextmanager
-def _fresh(stores: Settings) -> Iterator[str]:
-    url, name = stores.database or "", f"t{uuid.uuid4().hex}"
-    _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _sibling(url, name)
-    _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture
 def database_url(stores: Settings, migrated_url: str) -> Iterator[str]:
     """A fresh database, prepared as by a stack that starts."""
     assert migrated_url
-    with _fresh(stores) as url:
-        yield url
+    with copied(stores, TEMPLATE) as settings:
+        yield settings.database or ""
 
 
 @pytest.fixture(scope="module")
 def lasting_settings(stores: Settings, migrated_url: str) -> Iterator[Settings]:
     """The stores, with a database of the module's own: for tests that leave nothing in it."""
     assert migrated_url
-    with _fresh(stores) as url:
-        yield stores.model_copy(update={"database_url": SecretStr(url)})
+    with copied(stores, TEMPLATE) as settings:
+        yield settings
 
 
 @pytest.fixture

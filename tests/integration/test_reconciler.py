@@ -185,7 +185,7 @@ def hanging(settings: Settings) -> Iterator[tuple[ObjectStore, threading.Event]]
         threading.Thread(target=take, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         objects = ObjectClient.from_settings(settings, direct=True)
-        yield ObjectStore(client_of(settings, url), objects, settings.s3_bucket), asked
+        yield ObjectStore(lambda: client_of(settings, url), objects, settings.s3_bucket), asked
         listener.shutdown(socket.SHUT_RDWR)
 
 

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from api_kit import NOWHERE, Api, api_of, image, made
+from api_kit import NOWHERE, Api, api_of, image, key_of, made
+from database_kit import copied
+from flask import Flask
 from werkzeug.test import TestResponse
 
-from db.session import Database, transaction
+from db.session import Database, Role, make_database, transaction
 from db.settings import Settings, load_settings
 from db.webhooks.events import give_out
 from web.app import create_app
+from web.services import EXTENSION, Services
 
 PHOTO = image()
+TENANTS = ("acme", "brand")
 HOOK = "https://example.com/hook"
 NOT_FOUND = {
     "delivery_not_found",
@@ -378,16 +382,52 @@ def test_every_list_is_looked_at(spec: dict[str, Any]) -> None:
     assert found == LISTS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A database in which both tenants have their things, to be copied; and the app."""
+
+    app: Flask
+    template: str
+    keys: dict[str, str]
+    ids: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def prepared(lasting_settings: Settings) -> Prepared:
+    """Made once: of both tenants, a test has what was made here."""
+    app = create_app(lasting_settings)
+    database = make_database(lasting_settings.database or "", role=Role.SYSTEM)
+    keys = {name: key_of(lasting_settings, name).text for name in TENANTS}
+    ids = {name: Things.of(Api(app.test_client(), key), database).ids for name, key in keys.items()}
+    # No database is copied to which somebody is connected.
+    for pool in (database, app.extensions[EXTENSION].database, app.extensions[EXTENSION].directory):
+        pool.dispose()
+    template = (lasting_settings.database or "").rpartition("/")[2]
+    return Prepared(app=app, template=template, keys=keys, ids=ids)
+
+
 @pytest.fixture
-def theirs(settings: Settings, database: Database) -> Things:
+def tenants(stores: Settings, prepared: Prepared) -> Iterator[dict[str, Things]]:
+    """Both, in a database of the test's own."""
+    app = prepared.app
+    with copied(stores, prepared.template) as settings:
+        app.extensions[EXTENSION] = Services(settings)
+        yield {
+            name: Things(api=Api(app.test_client(), key), ids=prepared.ids[name])
+            for name, key in prepared.keys.items()
+        }
+
+
+@pytest.fixture
+def theirs(tenants: dict[str, Things]) -> Things:
     """The other tenant's things."""
-    return Things.of(api_of(settings, "acme"), database)
+    return tenants["acme"]
 
 
 @pytest.fixture
-def mine(settings: Settings, database: Database, theirs: Things) -> Things:
+def mine(tenants: dict[str, Things]) -> Things:
     """Who should not get at them has things of the same names."""
-    return Things.of(api_of(settings, "brand"), database)
+    return tenants["brand"]
 
 
 def asked(api: Api, operation: str, ids: dict[str, str], sent: dict[str, Any]) -> TestResponse:
@@ -436,7 +476,10 @@ def test_ids_of_others_in_a_request_are_as_good_as_none(
 @pytest.mark.parametrize(
     ("operation", "what"), [(name, what) for name, recipes in NAMED.items() for what in recipes]
 )
-def test_the_same_ids_are_good_for_their_owner(mine: Things, operation: str, what: str) -> None:
+def test_the_same_ids_are_good_for_their_owner(
+    mine: Things, operation: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.looking.MAX_WAIT_S", 0.2)  # Nobody works on what is accepted.
     path, sent = NAMED[operation][what](mine, mine)
     answer = mine.api.client.open(path, **{"method": "POST"} | sent)
     assert answer.status_code != 404 or answer.json["code"] == "face_not_found", answer.text
@@ -473,7 +516,8 @@ def test_nothing_hangs_on_what_is_others(
     assert not any(value in answers[0].text for value in theirs.ids.values())
 
 
-def test_names_of_others_are_free_and_find_nothing(settings: Settings, theirs: Things) -> None:
+def test_names_of_others_are_free_and_find_nothing(settings: Settings, database: Database) -> None:
+    theirs = Things.of(api_of(settings, "acme"), database)
     api = api_of(settings, "brand")
     assert api.get("/v1/galleries", query_string={"name": "people"}).json["galleries"] == []
     gallery = api.gallery("people")

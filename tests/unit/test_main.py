@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from http_kit import TinyApi, serving
+
+from cli.main import COMMANDS, facebatch
 
 # A match with a server that is there already: no stack is started.
 MATCH = """
@@ -64,6 +67,13 @@ def test_a_file_that_is_full_is_said_once(folders: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == FULL
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_says_of_a_command_what_the_command_says_itself(name: str) -> None:
+    command = facebatch.get_command(click.Context(facebatch), name)
+    assert command is not None
+    assert COMMANDS[name] == command.get_short_help_str(limit=200)
 
 
 def test_help_that_finds_no_room_is_an_error(folders: Path) -> None:
