@@ -28,7 +28,8 @@ loglevel = "warning"
 def on_starting(_server: object) -> None:
     """Loads the code that each process is then forked with, and need not load by itself.
 
-    The app itself is each process's own: what it begins, threads among it, no fork hands on.
+    The app itself is each process's own: what it begins, threads among it, no fork hands on. Other
+    code needs another start: SIGHUP forks processes with what is loaded.
     """
     for one in ("web.app", "db.bucket_client"):
         importlib.import_module(one)

@@ -14,7 +14,7 @@ import structlog
 from flask import Response, after_this_request
 
 from db import control, erase, jobs, results
-from db.errors import DuplicateSubjectError, JobNotFoundError, UnavailableError
+from db.errors import DuplicateSubjectError, UnavailableError
 from db.retry import retrying
 from db.session import Session, reading, retried, transaction
 from db.states import ItemState
@@ -165,11 +165,12 @@ def _seen(here: Services, job_id: uuid.UUID) -> list[ItemView]:
 
     def seen() -> list[ItemView]:
         with reading(here.database) as session:
-            return results.job_items(session, here.tenant_id, job_id)
+            items = results.job_items(session, here.tenant_id, job_id)
+            # It goes as a whole: as long as it is there, all that was read was.
+            jobs.get_job(session, here.tenant_id, job_id)
+            return items
 
     items = retrying(seen, for_s=FAREWELL_S)
-    if not items or any(one.state is ItemState.DONE and not one.faces for one in items):
-        raise JobNotFoundError("the job was deleted before its answer; send the photo again")
     _delete_once_answered(here, job_id)
     return items
 

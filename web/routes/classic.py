@@ -112,7 +112,7 @@ def read_stats() -> Response:
 
 @api.post(
     "/register",
-    responses={200: RegisteredOut, **problems(400, 409, 413, 415, 422, 503)},
+    responses={200: RegisteredOut, **problems(400, 404, 409, 413, 415, 422, 503)},
     openapi_extensions={
         "requestBody": photos_body(field=IMAGE, name={"type": "string", "maxLength": 255})
     },
@@ -163,7 +163,7 @@ def _registered(here: Services, job_id: uuid.UUID) -> Response:
 
 @api.post(
     "/recognize",
-    responses={200: RecognizedOut, **problems(400, 413, 415, 422, 503)},
+    responses={200: RecognizedOut, **problems(400, 404, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": photos_body(field=IMAGE)},
 )
 def recognize(query: RecognizeQuery) -> Response:
@@ -249,7 +249,7 @@ def _verified(found: Verified) -> dict[str, Any]:
 
 @api.post(
     "/detect",
-    responses={200: {"description": "The faces."}, **problems(400, 413, 415, 422, 503)},
+    responses={200: {"description": "The faces."}, **problems(400, 404, 413, 415, 422, 503)},
     openapi_extensions={"requestBody": photos_body(field=IMAGE)},
 )
 def detect(query: DetectQuery) -> Response:
