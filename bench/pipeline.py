@@ -2,7 +2,8 @@
 
 Run as `python -m bench.pipeline [PHOTOS] [--count N] [--rounds N]`; `make bench-pipeline` does. Two
 processes compute, in the engine's runs and in the jobs. They take turns on photos of other bytes,
-so that no job finds any of them known, and the median of the rounds' ratios counts. `uploads` is
+so that no job finds any of them known. A machine's pace changes by the minute: each job is compared
+with the engine's runs before and after it, and the median of the rounds counts. `uploads` is
 what `facebatch submit` does with a folder, `requests` one request a photo. A job is timed from the
 moment before it is submitted to the moment when its client hears that all photos have ended.
 """
@@ -20,7 +21,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +91,32 @@ class Run:
     seconds: float
     cpu_ms: Mapping[str, float]
     """Of CPU, a photo, by part of the stack, or of the bare engine."""
+    of_engine: float = 1.0
+    """The ratio to the engine's runs before and after it."""
 
 
 def _run(place: Place, rounds: int) -> Mapping[str, list[Run]]:
     runs: dict[str, list[Run]] = defaultdict(list)
     time.sleep(READY_S)
+    before = _one(place, ENGINE, "engine-0")
+    runs[ENGINE].append(before)
     for number in range(rounds):
-        for name in (ENGINE, *WAYS):
-            photos = copies(place.root / f"{name}-{number}", place.photos, f"{name} {number}")
-            runs[name].append(_timed(place, name, photos, f"{name}-{number}"))
-            shutil.rmtree(photos[0].parent)
-            print(
-                f"round {number + 1}, {name}: {len(photos) / runs[name][-1].seconds:.1f} photos/s",
-                file=sys.stderr,
-            )
+        for name in WAYS:
+            run = _one(place, name, f"{name}-{number}")
+            after = _one(place, ENGINE, f"engine-{name}-{number}")
+            beside_s = (before.seconds + after.seconds) / 2
+            runs[name].append(replace(run, of_engine=beside_s / run.seconds))
+            runs[ENGINE].append(after)
+            before = after
     return runs
+
+
+def _one(place: Place, name: str, mark: str) -> Run:
+    photos = copies(place.root / mark, place.photos, mark)
+    run = _timed(place, name, photos, mark)
+    shutil.rmtree(photos[0].parent)
+    print(f"{mark}: {len(photos) / run.seconds:.1f} photos/s", file=sys.stderr)
+    return run
 
 
 def _timed(place: Place, name: str, photos: Sequence[Path], mark: str) -> Run:
@@ -112,7 +124,8 @@ def _timed(place: Place, name: str, photos: Sequence[Path], mark: str) -> Run:
         folder, names = photos[0].parent, [photo.name for photo in photos]
         models_dir = place.stack.home.path / "models"
         ran = run_engine(folder, names, models_dir, PROCESSES)
-        return Run(seconds=ran.seconds, cpu_ms={ENGINE: 1000 * ran.cpu_seconds / len(photos)})
+        cpu_ms = {ENGINE: 1000 * ran.cpu_seconds / len(photos)}
+        return Run(seconds=ran.seconds, cpu_ms=cpu_ms)
     prepare, submit = WAYS[name]
     with place.client() as client:
         prepare(place, photos, mark)
@@ -228,16 +241,12 @@ def _print(runs: Mapping[str, Sequence[Run]], photos: int) -> None:
     rates = {
         name: photos / statistics.median(run.seconds for run in some) for name, some in runs.items()
     }
-    print(f"\n{photos} photos, {PROCESSES} processes, median of {len(runs[ENGINE])} rounds\n")
-    # A machine's pace changes by the minute: a run is compared with the engine's beside it.
-    ratios = {
-        name: [
-            one.seconds / other.seconds for one, other in zip(runs[ENGINE], runs[name], strict=True)
-        ]
-        for name in runs
-    }
+    ratios = {name: [run.of_engine for run in runs[name]] for name in WAYS}
+    rounds = min(len(each) for each in ratios.values())
+    print(f"\n{photos} photos, {PROCESSES} processes, median of {rounds} rounds\n")
     print("| way in | photos/s | of the engine | rounds, of the engine |")
     print("| --- | --- | --- | --- |")
+    print(f"| {ENGINE} | {rates[ENGINE]:.1f} | 1 | |")
     for name, each in ratios.items():
         told = ", ".join(f"{ratio:.3f}" for ratio in each)
         print(f"| {name} | {rates[name]:.1f} | {statistics.median(each):.3f} | {told} |")
