@@ -1,8 +1,12 @@
 """What we depend on is written down, pinned by hash, and under a licence that we know."""
 
+import ast
+import contextlib
 import importlib.metadata
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +97,35 @@ def test_the_benchmarks_install_no_second_dlib_beside_ours() -> None:
     packages = _packages(ROOT / "requirements" / "bench.txt")
     assert packages.isdisjoint({"dlib", "face-recognition-models"})
     assert packages > _packages(ROOT / "requirements" / "local.txt")
+
+
+@pytest.mark.parametrize(
+    ("lock", "folders"), [("worker", ("workers", "db", "pipeline")), ("web", ("web",))]
+)
+def test_an_image_has_what_its_code_imports(lock: str, folders: tuple[str, ...]) -> None:
+    """Inside functions, too: nobody else would notice before the function is called."""
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    provided = set[str]()
+    for name in _packages(ROOT / "requirements" / f"{lock}.txt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for file in importlib.metadata.files(name) or ():
+                provided.add(file.parts[0].split(".")[0])
+    wanted = {
+        module
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for module in _imported(ast.parse(path.read_text()))
+    }
+    assert {"structlog", "sqlalchemy"} & wanted
+    assert wanted - ours - sys.stdlib_module_names - provided == set()
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """The first part of each module's name, without those that type checkers alone import."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (one.name.split(".")[0] for one in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            yield child.module.split(".")[0]
+        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _imported(child)
