@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from db.api_settings import ApiSettings
+from db.secret_files import FILE_NAMES, secrets_of
 from db.setting_kinds import (
     BucketName,
     HttpUrl,
@@ -359,7 +360,9 @@ class Settings(ApiSettings):
         return self
 
 
-KNOWN_NAMES = {str(field.alias) for field in Settings.model_fields.values()}
+SETTING_NAMES = {str(field.alias) for field in Settings.model_fields.values()}
+KNOWN_NAMES = SETTING_NAMES | FILE_NAMES | {OTHER_REGION}
+"""All names that are read of an environment."""
 
 
 def load_settings(
@@ -372,15 +375,17 @@ def load_settings(
     """
     process = dict(os.environ) if environ is None else environ
     file = _read_dotenv(dotenv)
-    known = KNOWN_NAMES | {OTHER_REGION}
-    problems = [_unknown(name) for name in sorted(file) if name not in known]
+    problems = [_unknown(name) for name in sorted(file) if name not in KNOWN_NAMES]
     problems += [_unknown(name) for name in sorted(process) if _is_a_slip(name)]
     values: dict[str, Any] = {}
     for source in (file, process):
         if region := source.get(OTHER_REGION):
             values["AWS_REGION"] = region
     for source in (file, process):
-        values |= {name: source[name] for name in KNOWN_NAMES & source.keys() if source[name]}
+        values |= {name: source[name] for name in SETTING_NAMES & source.keys() if source[name]}
+        secrets, troubles = secrets_of(source)
+        values |= secrets
+        problems += troubles
     try:
         settings = Settings(**values)
     except ValidationError as exc:

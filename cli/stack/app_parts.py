@@ -22,11 +22,10 @@ BULK_NICENESS = 10
 
 def settings_environ(settings: Settings) -> dict[str, str]:
     """The environment of this process, with exactly these settings in it and no others."""
-    ours = {*KNOWN_NAMES, "AWS_DEFAULT_REGION"}
     environ = {
         name: value
         for name, value in os.environ.items()
-        if name not in ours and not name.startswith(OWN_PREFIX)
+        if name not in KNOWN_NAMES and not name.startswith(OWN_PREFIX)
     }
     for field, info in Settings.model_fields.items():
         name, value = str(info.alias), getattr(settings, field)

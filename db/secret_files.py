@@ -1,0 +1,43 @@
+"""Secrets in files: `NAME_FILE` in place of `NAME`, as Docker and Kubernetes hand them over.
+
+What stands in a file is in no process's environment, which others may read.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+SECRET_NAMES = frozenset(
+    {
+        *("DATABASE_URL", "DB_PASSWORD", "REDIS_URL"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("FACEBATCH_SECRET_KEY", "FACEBATCH_API_KEY"),
+    }
+)
+"""Settings whose value may stand in a file."""
+FILE_NAMES = frozenset(f"{name}_FILE" for name in SECRET_NAMES)
+
+
+def secrets_of(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The secrets whose files `source` names, by their settings; and what is wrong with others."""
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    for name in sorted(SECRET_NAMES):
+        path = source.get(f"{name}_FILE")
+        if not path:
+            continue
+        if source.get(name):
+            problems.append(f"{name} and {name}_FILE are both set; set one of them")
+            continue
+        try:
+            # Editors and `echo` end a file with a new line, which is no part of a secret.
+            secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as exc:
+            problems.append(f"{name}_FILE: {path} cannot be read ({exc.strerror})")
+        except UnicodeDecodeError:
+            problems.append(f"{name}_FILE: {path} is no text in UTF-8")
+        else:
+            if secret:
+                found[name] = secret
+            else:
+                problems.append(f"{name}_FILE: {path} is empty; put the value of {name} there")
+    return found, problems
