@@ -77,13 +77,15 @@ format: $(VENV)/dev ## Put the code into its usual form
 	$(BIN)/ruff check --fix .
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command "make lock" pyproject.toml $(LOCK_ARGS)
+	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS)
+LOCAL = pyproject.toml --extra web --extra worker --extra command --extra local
 lock: $(VENV)/dev ## Pin the dependencies anew (LOCK_ARGS=--upgrade: at their latest versions)
-	$(UV_COMPILE) --extra web -o requirements/web.txt
-	$(UV_COMPILE) --extra worker -o requirements/worker.txt
-	$(UV_COMPILE) --extra web --extra worker --extra local -o requirements/local.txt
-	$(UV_COMPILE) --extra web --extra worker --extra local --extra dev -o requirements/dev.txt
-	$(UV_COMPILE) --extra web --extra worker --extra local --extra bench -o requirements/bench.txt \
+	$(UV_COMPILE) pyproject.toml --extra web --extra command -o requirements/web.txt
+	$(UV_COMPILE) pyproject.toml --extra worker -o requirements/worker.txt
+	$(UV_COMPILE) $(LOCAL) -o requirements/local.txt
+	$(UV_COMPILE) requirements/build.in -o requirements/build.txt
+	$(UV_COMPILE) $(LOCAL) --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) $(LOCAL) --extra bench -o requirements/bench.txt \
 		--constraint requirements/dev.txt --no-emit-package dlib --no-emit-package face-recognition-models
 
 clean: ## Remove the virtual environment and caches (never the stack's data)
