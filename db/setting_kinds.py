@@ -171,7 +171,12 @@ PostgresUrl = Annotated[
 RedisUrl = Annotated[SecretStr, _url(("redis", "rediss"), "redis://:password@host:6379/0")]
 HttpUrl = Annotated[SecretStr, _url(("http", "https"), "https://s3.example.com")]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-ObjectKey = Annotated[str, Field(min_length=1), AfterValidator(_object_key)]
+ObjectKey = Annotated[
+    str,
+    # Said in the description alone: the check's own words are plainer.
+    Field(min_length=1, json_schema_extra={"maxLength": MAX_KEY_BYTES, "pattern": r"^[^\u0000]*$"}),
+    AfterValidator(_object_key),
+]
 HostNames = Annotated[str, AfterValidator(_hosts)]
 OriginUrls = Annotated[str, AfterValidator(_origins)]
 PlaceUrls = Annotated[str, AfterValidator(_places)]

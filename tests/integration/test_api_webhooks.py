@@ -294,6 +294,16 @@ def test_all_since_a_moment_is_replayed(api: Api, worker: BackgroundWorker, hook
     assert [call.event["data"]["job"] for call in receiver.calls] == [accepted_job]
 
 
+@pytest.mark.parametrize(
+    "since",
+    ["0026-06-06T22:18:56.3+22:55", "0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"],
+)
+def test_a_moment_of_any_zone_and_year_is_one(api: Api, since: str) -> None:
+    path = f"/v1/webhooks/{made(api.post('/v1/webhooks', json=WEBHOOK))}"
+    answer = api.post(f"{path}/replay", json={"since": since})
+    assert (answer.status_code, answer.json) == (202, {"deliveries": 0})
+
+
 def test_a_match_leads_to_its_photo(api: Api, hooks: Hooks) -> None:
     job = made(api.post("/v1/jobs", json={"kind": "detect"}))
     api.send(f"/v1/jobs/{job}/photos", [("a.jpg", image()), ("b.jpg", image(32))])

@@ -1,11 +1,12 @@
 """What the bodies of the API share: names, pages, paths, problems."""
 
+import datetime as dt
 import functools
 import json
 import uuid
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from db.states import QuotaKind
@@ -43,6 +44,19 @@ Name = Annotated[
     ),
     AfterValidator(_name),
 ]
+
+
+def _utc(value: dt.datetime) -> dt.datetime:
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError:  # Its zone leads it out of the years that there are.
+        if value.year == dt.MINYEAR:
+            return dt.datetime.min.replace(tzinfo=dt.UTC)
+        return dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""In UTC, whatever its zone: PostgreSQL knows none that is more than 16 hours away."""
 
 
 Url = Annotated[

@@ -4,12 +4,12 @@ import datetime as dt
 import uuid
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from db.states import DeliveryState, DisabledReason, EventType
 from db.webhooks.endpoints import CallbackSecretView, EndpointView
 from db.webhooks.log import AttemptView, DeliveryView
-from web.schemas.base import Incoming, JsonBody, Outgoing, PageQuery, Url
+from web.schemas.base import Incoming, JsonBody, Moment, Outgoing, PageQuery, Url
 
 MAX_SUBJECTS = 1000
 DAY_S = 86_400
@@ -80,7 +80,7 @@ class RotateIn(JsonBody):
 class ReplayIn(JsonBody):
     """What is to be sent again."""
 
-    since: AwareDatetime = Field(description="Events from this moment on.")
+    since: Moment = Field(description="Events from this moment on.")
     delivered_too: bool = Field(
         default=False, description="Whether events that arrived are sent again as well."
     )
