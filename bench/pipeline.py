@@ -123,6 +123,7 @@ def _timed(place: Place, name: str, photos: Sequence[Path], mark: str) -> Run:
     if name == ENGINE:
         folder, names = photos[0].parent, [photo.name for photo in photos]
         models_dir = place.stack.home.path / "models"
+        time.sleep(READY_S)
         ran = run_engine(folder, names, models_dir, PROCESSES)
         cpu_ms = {ENGINE: 1000 * ran.cpu_seconds / len(photos)}
         return Run(seconds=ran.seconds, cpu_ms=cpu_ms)

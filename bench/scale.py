@@ -203,6 +203,9 @@ def _look_until_ended(stack: SoakStack, felt: Felt, asker: _Asker, job_id: str) 
     cursor = None
     connection = HTTPConnection(urlsplit(stack.api_url).netloc, timeout=60)
     for turn in itertools.count():
+        # Idle for too long, the server has closed it.
+        connection.close()
+        connection.connect()
         felt.looked_at("nothing", connection, NOTHING, expected=404)
         job = felt.looked_at("status", connection, f"/v1/jobs/{job_id}")
         if job["finished_at"] is not None:

@@ -1,6 +1,6 @@
 """Secrets in files: `NAME_FILE` in place of `NAME`, as Docker and Kubernetes hand them over.
 
-What stands in a file is in no process's environment, which others may read.
+They are in no environment that `docker inspect` shows.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,16 @@ SECRET_NAMES = frozenset(
 FILE_NAMES = frozenset(f"{name}_FILE" for name in SECRET_NAMES)
 
 
+def overridden(source: Mapping[str, str], by: Mapping[str, str]) -> dict[str, str]:
+    """`source` without the secrets and files for which `by` has either."""
+    decided = {name for name in SECRET_NAMES if by.get(name) or by.get(f"{name}_FILE")}
+    return {
+        name: value
+        for name, value in source.items()
+        if name.removesuffix("_FILE") not in decided and name not in decided
+    }
+
+
 def secrets_of(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The secrets whose files `source` names, by their settings; and what is wrong with others."""
     found: dict[str, str] = {}
@@ -29,15 +39,23 @@ def secrets_of(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             problems.append(f"{name} and {name}_FILE are both set; set one of them")
             continue
         try:
-            # Editors and `echo` end a file with a new line, which is no part of a secret.
-            secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            # Editors and `echo` end a file with a new line, and some begin it with a mark of its
+            # encoding; neither is a part of the secret.
+            secret = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as exc:
-            problems.append(f"{name}_FILE: {path} cannot be read ({exc.strerror})")
+            problems.append(f"{name}_FILE: {_shown(path)} cannot be read ({exc.strerror})")
         except UnicodeDecodeError:
-            problems.append(f"{name}_FILE: {path} is no text in UTF-8")
+            problems.append(f"{name}_FILE: {_shown(path)} is no text in UTF-8")
         else:
             if secret:
                 found[name] = secret
             else:
-                problems.append(f"{name}_FILE: {path} is empty; put the value of {name} there")
+                problems.append(
+                    f"{name}_FILE: {_shown(path)} is empty; put the value of {name} there"
+                )
     return found, problems
+
+
+def _shown(path: str) -> str:
+    """A path; what is none may be the secret itself, put there by mistake."""
+    return path if path.startswith("/") else "the file"

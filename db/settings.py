@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from db.api_settings import ApiSettings
-from db.secret_files import FILE_NAMES, secrets_of
+from db.secret_files import FILE_NAMES, overridden, secrets_of
 from db.setting_kinds import (
     BucketName,
     HttpUrl,
@@ -151,8 +151,8 @@ class Settings(ApiSettings):
     heartbeat_file: Path | None = Field(
         default=None,
         alias="FACEBATCH_HEARTBEAT_FILE",
-        description="File that a worker, the dispatcher or the reconciler touches every second "
-        "while it is well: for whoever watches it. The local stack sets one for each of them.",
+        description="File that a worker, the dispatcher, the reconciler or the courier touches "
+        "every second while it is well: for whoever watches it. The local stack sets one for each.",
     )
     live_streams: int = Field(
         default=8,
@@ -381,7 +381,7 @@ def load_settings(
     for source in (file, process):
         if region := source.get(OTHER_REGION):
             values["AWS_REGION"] = region
-    for source in (file, process):
+    for source in (overridden(file, process), process):
         values |= {name: source[name] for name in SETTING_NAMES & source.keys() if source[name]}
         secrets, troubles = secrets_of(source)
         values |= secrets

@@ -4,7 +4,9 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,23 @@ def test_the_image_of_the_api_has_nothing_that_computes_faces() -> None:
 
 def test_the_image_of_the_api_has_the_command() -> None:
     assert {"click", "rich", "httpx", "psutil"} <= _packages("web.txt")
+
+
+def test_the_command_works_without_what_computes_faces() -> None:
+    """But for those that compute some, or start a stack of this machine's own."""
+    missing = ["dlib", "onnx", "onnxruntime", "cv2", "PIL", "pillow_heif", "pyarrow", "celery"]
+    commands = ["keys", "tenants", "jobs", "submit", "results", "webhooks", "search", "crop"]
+    code = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({missing}))
+import cli.main, db.prepare
+for name in {commands}:
+    importlib.import_module("cli.commands." + name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @EACH
@@ -103,6 +122,34 @@ def test_the_health_check_of_a_worker_goes_by_its_heartbeat(tmp_path: Path) -> N
     assert healthy()
     subprocess.run(["touch", "-d", "40 seconds ago", beat], check=True)
     assert not healthy()
+
+
+def test_the_health_check_of_the_api_asks_by_a_name_that_it_answers_to() -> None:
+    asked = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Host"]))
+            self.send_response(200 if self.headers["Host"] != "ill.example" else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    def status(hosts: str | None) -> int:
+        environ = {"http_proxy": "http://127.0.0.1:1"}
+        environ |= {} if hosts is None else {"FACEBATCH_TRUSTED_HOSTS": hosts}
+        command = [sys.executable, "-m", "web.healthcheck", str(server.server_port)]
+        return subprocess.run(command, env=environ, cwd=ROOT, check=False).returncode
+
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = [status(one) for one in (None, "*", "faces.example,other.example", "ill.example")]
+        server.shutdown()
+    assert found == [0, 0, 0, 1]
+    names = ["localhost", "localhost", "faces.example", "ill.example"]
+    assert asked == [("/health", name) for name in names]
+    assert status(None) == 1  # Nobody is there any more.
 
 
 def test_models_that_were_baked_are_all_that_a_worker_needs(tmp_path: Path) -> None:

@@ -79,6 +79,28 @@ def test_a_file_that_gives_no_secret_is_refused_by_name(
     assert f"{path} {what}" in str(refused.value)
 
 
+def test_a_secret_in_place_of_its_file_is_not_shown() -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_URL_FILE: the file cannot be read") as refused:
+        load_settings({"REDIS_URL_FILE": "redis://:hunter2@h:6379/0"}, None)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(GOOD["FACEBATCH_SECRET_KEY"], encoding="utf-8-sig")
+    settings = load_settings({"FACEBATCH_SECRET_KEY_FILE": str(path)}, None)
+    assert settings.secret_key
+    assert settings.secret_key.get_secret_value() == GOOD["FACEBATCH_SECRET_KEY"]
+
+
+def test_a_value_of_the_environment_wins_over_a_file_of_dotenv(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("REDIS_URL_FILE=/nowhere\n")
+    settings = load_settings({"REDIS_URL": GOOD["REDIS_URL"]}, dotenv)
+    assert settings.redis_url
+    assert settings.redis_url.get_secret_value() == GOOD["REDIS_URL"]
+
+
 def test_a_secret_and_a_file_for_it_are_not_both_taken(tmp_path: Path) -> None:
     files = _in_files(tmp_path, {"REDIS_URL": GOOD["REDIS_URL"]})
     with pytest.raises(SettingsError, match="REDIS_URL and REDIS_URL_FILE are both set"):
