@@ -38,7 +38,7 @@ PROCESSES = 2
 UPLOADS_AT_ONCE = 4
 ENGINE = "engine"
 READY_S = 3.0
-"""What a stack that is up is given to load its models, and after each run to come to rest."""
+"""What a stack is given before each run, to load its models or to come to rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,6 @@ class Run:
 
 def _run(place: Place, rounds: int) -> Mapping[str, list[Run]]:
     runs: dict[str, list[Run]] = defaultdict(list)
-    time.sleep(READY_S)
     before = _one(place, ENGINE, "engine-0")
     runs[ENGINE].append(before)
     for number in range(rounds):

@@ -21,14 +21,13 @@ def overridden(source: Mapping[str, str], by: Mapping[str, str]) -> dict[str, st
     """`source` without the secrets and files for which `by` has either."""
     decided = {name for name in SECRET_NAMES if by.get(name) or by.get(f"{name}_FILE")}
     return {
-        name: value
-        for name, value in source.items()
-        if name.removesuffix("_FILE") not in decided and name not in decided
+        name: value for name, value in source.items() if name.removesuffix("_FILE") not in decided
     }
 
 
 def secrets_of(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The secrets whose files `source` names, by their settings; and what is wrong with others."""
+    # No message has the path in it, which by a slip may be the secret itself.
     found: dict[str, str] = {}
     problems: list[str] = []
     for name in sorted(SECRET_NAMES):
@@ -43,19 +42,12 @@ def secrets_of(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             # encoding; neither is a part of the secret.
             secret = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as exc:
-            problems.append(f"{name}_FILE: {_shown(path)} cannot be read ({exc.strerror})")
+            problems.append(f"{name}_FILE: the file cannot be read ({exc.strerror})")
         except UnicodeDecodeError:
-            problems.append(f"{name}_FILE: {_shown(path)} is no text in UTF-8")
+            problems.append(f"{name}_FILE: the file is no text in UTF-8")
         else:
             if secret:
                 found[name] = secret
             else:
-                problems.append(
-                    f"{name}_FILE: {_shown(path)} is empty; put the value of {name} there"
-                )
+                problems.append(f"{name}_FILE: the file is empty; put the value of {name} there")
     return found, problems
-
-
-def _shown(path: str) -> str:
-    """A path; what is none may be the secret itself, put there by mistake."""
-    return path if path.startswith("/") else "the file"

@@ -69,6 +69,7 @@ def make_celery(settings: Settings) -> Celery:
         # Nobody asks our workers anything over Redis, and its channels are one thing less to break.
         worker_enable_remote_control=False,
         worker_send_task_events=False,
+        # Where the command line says nothing; Celery would take all cores of the machine.
         worker_concurrency=settings.worker_processes,
         # Models are loaded before a process reports itself alive.
         worker_proc_alive_timeout=120,

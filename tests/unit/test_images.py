@@ -13,6 +13,7 @@ import pytest
 
 from db.settings import Settings
 from pipeline.specs import ENGINE_SPECS
+from web.healthcheck import PORT
 from workers.celery_app import make_celery
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +123,13 @@ def test_the_health_check_of_a_worker_goes_by_its_heartbeat(tmp_path: Path) -> N
     assert healthy()
     subprocess.run(["touch", "-d", "40 seconds ago", beat], check=True)
     assert not healthy()
+
+
+def test_the_api_listens_where_its_health_check_asks() -> None:
+    final = dict(_instructions(DOCKERFILES[0])[-1])
+    assert final["HEALTHCHECK"].endswith('CMD ["python", "-m", "web.healthcheck"]')
+    assert final["EXPOSE"] == str(PORT)
+    assert f'"0.0.0.0:{PORT}"' in final["CMD"]
 
 
 def test_the_health_check_of_the_api_asks_by_a_name_that_it_answers_to() -> None:
